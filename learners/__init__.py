@@ -1,0 +1,1 @@
+"""What is learned, and from which private data: each learner runs in a process of its own."""

@@ -1,0 +1,1 @@
+"""Driving: a track world, an expert, and a policy that learns from it by DAgger."""

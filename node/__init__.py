@@ -1,0 +1,1 @@
+"""The daemon: composes protocol, ledger and learners; nothing imports it."""
