@@ -32,7 +32,7 @@ Nanoseconds = NewType("Nanoseconds", int)
 
 SECOND = Nanoseconds(1_000_000_000)
 
-# libp2p's protobuf of a public key: KeyType Secp256k1 (2), then 33 bytes of data; wrapped in an identity multihash.
+# A libp2p public key as protobuf: type Secp256k1 (2), then 33 bytes of data; wrapped in an identity multihash.
 _PEER_ID_PREFIX = bytes.fromhex("002508021221")
 _ENTITY = re.compile(r"\A(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,18})\Z")
 
@@ -43,7 +43,7 @@ def base64url(data: bytes) -> str:
 
 
 def unbase64url(text: str, size: int) -> bytes:
-    """The `size` bytes that an unpadded base64url text stands for. Raises ValueError unless it is canonical."""
+    """The `size` bytes that an unpadded base64url text stands for. Raises ValueError unless canonical."""
     data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if len(data) != size or base64url(data) != text:
         raise ValueError(f"expected the base64url of {size} bytes")

@@ -1,0 +1,124 @@
+"""The rules of a round as short pure functions over integers (SPEC.md, rules)."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from protocol.ids import AccountId, Ppm, RunningHash, Tinybar, unbase64url
+from protocol.messages import Choice, Contributor
+from protocol.params import Params
+from protocol.records import Outcome
+
+MILLION = 1_000_000
+MIN_DEADBAND = Ppm(2_000)
+"""0.2%: with a smaller one, changes that gain nothing are approved up to half of the time."""
+
+
+def choice_for(gain: Ppm, error: Ppm) -> Choice:
+    """The vote that a paired comparison calls for.
+
+    gain: mean paired difference; error: its standard error. The deadband is max(0.2%, 0.67 standard errors).
+    """
+    deadband = max(MIN_DEADBAND, error * 67 // 100)
+    if gain > deadband:
+        return Choice.APPROVE
+    if gain < -deadband:
+        return Choice.REJECT
+    return Choice.ABSTAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The votes of a round, counted; the proposal itself is the proposer's approval."""
+
+    members: int
+    """n: members that may vote in the round, the proposer among them."""
+    approvals: int
+    """a: the proposer's included."""
+    rejections: int
+    """j: unavailable included."""
+    abstentions: int
+    """s."""
+
+    @property
+    def missing(self) -> int:
+        """u: members whose vote is not in the record."""
+        return self.members - self.approvals - self.rejections - self.abstentions
+
+
+def count_of(choices: Iterable[Choice], members: int) -> Count:
+    """Count the choices of the members other than the proposer, and the proposer's own approval."""
+    approvals, rejections, abstentions = 1, 0, 0
+    for choice in choices:
+        if choice is Choice.APPROVE:
+            approvals += 1
+        elif choice is Choice.ABSTAIN:
+            abstentions += 1
+        else:
+            rejections += 1
+    return Count(members, approvals, rejections, abstentions)
+
+
+def has_quorum(count: Count, params: Params) -> bool:
+    """Whether enough members have voted for any outcome: a + j + s reaches P of n."""
+    voted = count.approvals + count.rejections + count.abstentions
+    return voted * MILLION >= params.participation * count.members
+
+
+def tally(count: Count, params: Params) -> Outcome | None:
+    """The outcome that no missing vote can turn any more, or None while it is open.
+
+    Accepted when it would be even if every missing vote were a rejection; rejected when it would be even if
+    every missing vote were an approval; neutral when all votes are in and it is neither.
+    """
+    a, j, u = count.approvals, count.rejections, count.missing
+    if has_quorum(count, params):
+        if a * MILLION > params.approval * (a + j + u) and a - 1 >= params.min_approvals:
+            return "accepted"
+        if j >= 1 and (a + u) * MILLION <= params.approval * (a + u + j):
+            return "rejected"
+    return "neutral" if u == 0 else None
+
+
+def close_tally(count: Count, params: Params) -> Outcome | None:
+    """The outcome at the deadline, when missing votes count as abstentions; None without a quorum."""
+    if not has_quorum(count, params):
+        return None
+    silent = Count(count.members, count.approvals, count.rejections, count.abstentions + count.missing)
+    return tally(silent, params)
+
+
+def shuffled(size: int, beacon: RunningHash) -> tuple[int, ...]:
+    """A permutation of range(size) drawn from a running hash: Fisher-Yates, every permutation equally likely."""
+    order = list(range(size))
+    seed = b"roundabout/1/order\n" + unbase64url(beacon, 48)
+    draw = 0
+    for last in range(size - 1, 0, -1):
+        bound = last + 1
+        while True:
+            value = int.from_bytes(hashlib.sha256(seed + draw.to_bytes(8, "big")).digest()[:8], "big")
+            draw += 1
+            if (
+                value < 2**64 - 2**64 % bound
+            ):  # reject the incomplete last block, so that no place is favoured
+                break
+        pick = value % bound
+        order[last], order[pick] = order[pick], order[last]
+    return tuple(order)
+
+
+def proposer_for(order: Sequence[int], cursor: int, active: frozenset[int]) -> tuple[int, int] | None:
+    """The next proposer and the cursor after it: the first active place in the order from the cursor on."""
+    for position in range(cursor, len(order)):
+        if order[position] in active:
+            return order[position], position + 1
+    return None
+
+
+def split_reward(
+    reward: Tinybar, contributors: Sequence[Contributor]
+) -> tuple[tuple[AccountId, Tinybar], ...]:
+    """A proposal's reward by its contributors' shares, rounded down; the remainder is the first one's."""
+    parts = [reward * c.share // MILLION for c in contributors]
+    parts[0] += reward - sum(parts)
+    return tuple((c.account, Tinybar(part)) for c, part in zip(contributors, parts, strict=True))

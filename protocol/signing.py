@@ -1,0 +1,34 @@
+"""Signatures: domain tag, canonical JSON, SHA-256, secp256k1 with low s (SPEC.md, signing)."""
+
+import hashlib
+
+import coincurve
+from coincurve.ecdsa import cdata_to_der, deserialize_compact
+
+from protocol.errors import Invalid
+from protocol.fields import Model, canonical
+from protocol.ids import PublicKey, Signature, base64url, unbase64url
+
+DOMAIN = "roundabout/1/"
+
+
+def signing_digest(kind: str, body: Model) -> bytes:
+    """The 32 bytes that are signed for a body: no signature of one kind is ever valid for another."""
+    return hashlib.sha256(DOMAIN.encode() + kind.encode() + b"\n" + canonical(body)).digest()
+
+
+def sign(secret: bytes, kind: str, body: Model) -> Signature:
+    """Sign a body with a 32-byte secret (deterministic, RFC 6979)."""
+    signature = coincurve.PrivateKey(secret).sign_recoverable(signing_digest(kind, body), hasher=None)
+    return Signature(base64url(signature[:64]))
+
+
+def verify(key: PublicKey, kind: str, body: Model, signature: Signature) -> None:
+    """Check a signature over a body. Raises Invalid when it is not the key's, or has a high s."""
+    try:
+        der = cdata_to_der(deserialize_compact(unbase64url(signature, 64)))
+        good = coincurve.PublicKey(key).verify(der, signing_digest(kind, body), hasher=None)
+    except ValueError:
+        good = False
+    if not good:
+        raise Invalid(f"the signature on this {kind} does not verify")
