@@ -32,7 +32,7 @@ Nanoseconds = NewType("Nanoseconds", int)
 
 SECOND = Nanoseconds(1_000_000_000)
 
-# A libp2p public key as protobuf: type Secp256k1 (2), then 33 bytes of data; wrapped in an identity multihash.
+# A libp2p public key as protobuf: type Secp256k1 (2), then 33 bytes of data; wrapped in identity multihash.
 _PEER_ID_PREFIX = bytes.fromhex("002508021221")
 _ENTITY = re.compile(r"\A(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,18})\Z")
 

@@ -37,7 +37,7 @@ class Choice(StrEnum):
 
 
 class Opening(Model):
-    """The record that opened the round, as the author saw it: a reader of another history is noticed at once."""
+    """The record that opened the round, as the author saw it: who reads another history is noticed."""
 
     sequence: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     running_hash: RunningHashField

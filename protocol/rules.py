@@ -89,7 +89,7 @@ def close_tally(count: Count, params: Params) -> Outcome | None:
 
 
 def shuffled(size: int, beacon: RunningHash) -> tuple[int, ...]:
-    """A permutation of range(size) drawn from a running hash: Fisher-Yates, every permutation equally likely."""
+    """A permutation of range(size) drawn from a running hash: Fisher-Yates, all equally likely."""
     order = list(range(size))
     seed = b"roundabout/1/order\n" + unbase64url(beacon, 48)
     draw = 0
