@@ -160,7 +160,7 @@ def _(record: PresentRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 def open_of(state: RunState, round: Round) -> OpenRound:
-    """The open round, when it is the one asked for. Raises Ignore when that is over, Invalid when still to come."""
+    """The open round, when it is the one asked for. Raises Ignore when it is over, Invalid before it is."""
     if state.open is None:
         raise Ignore("the run has ended")
     if round < state.open.number:
@@ -228,7 +228,7 @@ def with_proposal(current: OpenRound, proposal: Proposal) -> OpenRound:
 
 
 def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
-    """Take note of a vote on the topic: the first of a voter counts, a different second makes it an abstention.
+    """Take note of a vote on the topic: the first counts, a different second makes it an abstention.
 
     Raises Ignore for a duplicate.
     """

@@ -1,0 +1,501 @@
+"""What one participant does: `step` takes its view over one event, and says what to do (SPEC.md, step).
+
+    step(view, event, now)
+      on_...            what the event tells us; raises Ignore or Invalid, and then nothing has changed
+      advance           everything that is due and not yet under way, looked at afresh after each event
+    alarm(view, now)    when to send a Tick, if nothing happens before
+
+No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and runs effects.
+"""
+
+from dataclasses import replace
+
+from protocol.errors import Ignore, Invalid, ProtocolError
+from protocol.fold import counted_choices, read, validate_proposal, validate_vote
+from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm, Round
+from protocol.messages import Choice, Contributor, Message, Proposal, ProposalBody, Vote, VoteBody
+from protocol.records import (
+    CloseRecord,
+    PassBody,
+    PassRecord,
+    PresentBody,
+    PresentRecord,
+    ProposeRecord,
+    Record,
+    VerdictRecord,
+    VoteRecord,
+    entry_of,
+    vote_entry_of,
+)
+from protocol.rules import count_of, tally
+from protocol.state import OpenRound, RunState
+from protocol.view import (
+    Adopt,
+    CaughtUp,
+    Effect,
+    Event,
+    Fetch,
+    Fetched,
+    FetchingFailed,
+    PeerUp,
+    Received,
+    Recorded,
+    Score,
+    Scored,
+    ScoringFailed,
+    Send,
+    Sign,
+    Signed,
+    Submit,
+    Tick,
+    Train,
+    Trained,
+    TrainingFailed,
+    View,
+    Work,
+)
+
+MAX_FAILURES = 2
+"""After so many failures of our learner in one round we pass, or abstain."""
+CLOSE_MARGIN = SECOND
+"""Our clock may be ahead of consensus time by so much."""
+
+Effects = tuple[Effect, ...]
+
+
+def step(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
+    """The view after an event at local time `now`, and what is to be done. Raises Ignore or Invalid."""
+    view, first = _on(view, event, now)
+    view, then = advance(view, now)
+    return view, first + then
+
+
+def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
+    match event:
+        case Recorded():
+            return on_recorded(view, event)
+        case CaughtUp():
+            return replace(view, live=True), ()
+        case Received():
+            return on_received(view, event.sender, event.message), ()
+        case PeerUp():
+            return view, repeat(view, event.peer)
+        case Signed():
+            return on_signed(view, event)
+        case Trained():
+            return on_trained(view, event)
+        case TrainingFailed():
+            return on_training_failed(view, event)
+        case Scored():
+            return on_scored(view, event)
+        case ScoringFailed():
+            return on_scoring_failed(view, event)
+        case Fetched():
+            return on_fetched(view, event.digest), ()
+        case FetchingFailed():
+            return on_fetching_failed(view, event.digest, now), ()
+        case Tick():
+            return view, ()
+
+
+# ---- the topic ----
+
+
+def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
+    """Fold the record in; when it closed the round, start on the next one."""
+    state = read(view.state, view.topic, event.raw, event.stamp)
+    before = view.open
+    view = replace(view, state=state)
+    if before is not None and state.open is not None and before.number == state.open.number:
+        return absorb_topic(view, state.open), ()
+    effects = late_vote(view, state)
+    view = replace(view, work=Work(), blobs=view.blobs & ({state.head} | kept(view)))
+    return replay_early(view), effects
+
+
+def kept(view: View) -> frozenset[Digest]:
+    """The candidate just decided: it may be the head now, or the base of what comes next."""
+    proposal = view.work.proposal
+    return frozenset() if proposal is None else frozenset({proposal.body.candidate})
+
+
+def absorb_topic(view: View, current: OpenRound) -> View:
+    """Learn from the topic what we did not hear from the peers."""
+    for proposal in current.proposals[:1]:
+        if view.work.proposal is None:
+            view = with_proposal(view, proposal)
+    for vote in current.votes:
+        view = with_vote(view, vote)
+    return view
+
+
+def late_vote(view: View, state: RunState) -> Effects:
+    """Put our vote on the topic when the record that closed its round left it out."""
+    last, work = state.last, view.work
+    own = next((v for v in work.votes if v.body.voter == view.place), None)
+    if not view.live or own is None or last is None or last.proposal is None or work.proposal is None:
+        return ()
+    if work.proposal.body != last.proposal.body or any(v.body.voter == view.place for v in last.votes):
+        return ()
+    return (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(own))),)
+
+
+# ---- the peers ----
+
+
+def on_received(view: View, sender: PeerId, message: Message) -> View:
+    """A proposal or a vote: check it, and keep it. Raises Ignore or Invalid."""
+    state, current = view.state, view.open
+    if state is None or current is None:
+        raise Ignore("a message while no round is open")
+    if message.body.run != state.run:
+        raise Invalid("a message of another run")
+    if message.body.round == current.number + 1:
+        return keep_early(view, sender, message)
+    if message.body.round != current.number:
+        raise Ignore(f"a message on round {message.body.round}; round {current.number} is open")
+    if isinstance(message, Proposal):
+        return receive_proposal(view, state, message)
+    validate_vote(state, current.members, current.proposer, message)
+    return with_vote(view, message)
+
+
+def receive_proposal(view: View, state: RunState, proposal: Proposal) -> View:
+    """Consider the first valid proposal of the round. Raises Ignore or Invalid."""
+    known = view.work.proposal
+    if known is not None and known.body == proposal.body:
+        raise Ignore("a proposal that we know")
+    validate_proposal(state, proposal)
+    if known is not None:
+        raise Invalid("a second, different proposal in one round")
+    return with_proposal(view, proposal)
+
+
+def with_proposal(view: View, proposal: Proposal) -> View:
+    """Consider a valid proposal, and the votes on it that came before it."""
+    waiting = view.work.waiting
+    view = replace(view, work=replace(view.work, proposal=proposal, waiting=()))
+    for vote in waiting:
+        view = with_vote(view, vote)
+    return view
+
+
+def with_vote(view: View, vote: Vote) -> View:
+    """Keep a valid vote, the first of each voter."""
+    work = view.work
+    if work.proposal is None:
+        if any(v.body.voter == vote.body.voter for v in work.waiting):
+            return view
+        return replace(view, work=replace(work, waiting=(*work.waiting, vote)))
+    if vote.body.proposal != work.proposal.body.digest():
+        return view  # a vote on another proposal: not ours to count, the topic judges it
+    if any(v.body.voter == vote.body.voter for v in work.votes):
+        return view
+    return replace(view, work=replace(work, votes=(*work.votes, vote)))
+
+
+def keep_early(view: View, sender: PeerId, message: Message) -> View:
+    """Keep a message on the next round, at most two of a sender. Raises Ignore when there are more."""
+    if sum(1 for peer, _ in view.early if peer == sender) >= 2:
+        raise Ignore("more messages on the next round than a peer can have")
+    return replace(view, early=(*view.early, (sender, message)))
+
+
+def replay_early(view: View) -> View:
+    """Receive what came too early; what turns out to be wrong by now is dropped."""
+    early, view = view.early, replace(view, early=())
+    for sender, message in early:
+        try:
+            view = on_received(view, sender, message)
+        except ProtocolError:
+            continue
+    return view
+
+
+def repeat(view: View, peer: PeerId) -> Effects:
+    """Tell a peer that has just (re)connected what it may have missed of the round in progress."""
+    work = view.work
+    if view.open is None or work.proposal is None:
+        return ()
+    own = [Send(v, peer) for v in work.votes if v.body.voter == view.place]
+    return (Send(work.proposal, peer), *own)
+
+
+# ---- our own learner, journal and store ----
+
+
+def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
+    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore."""
+    state, current, place = view.state, view.open, view.place
+    if (
+        state is None
+        or current is None
+        or place is None
+        or (event.round, event.base) != (current.number, state.head)
+    ):
+        raise Ignore(f"a candidate for round {event.round}, which is over")
+    account = state.roster[place].account
+    body = ProposalBody(
+        run=state.run,
+        round=current.number,
+        base=event.base,
+        candidate=event.candidate,
+        size=event.size,
+        opening=current.opening,
+        contributors=(Contributor(account=account, share=Ppm(1_000_000)),),
+        proposer=place,
+    )
+    return replace(view, blobs=view.blobs | {event.candidate}), (Sign(body),)
+
+
+def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects]:
+    """Try again, or hand the turn on. Raises Ignore."""
+    state, current = view.state, view.open
+    if state is None or current is None or event.round != current.number:
+        raise Ignore(f"a failed training for round {event.round}, which is over")
+    failures = view.work.failures + 1
+    if failures < MAX_FAILURES:
+        return replace(view, work=replace(view.work, failures=failures, busy=False)), ()
+    view = replace(view, work=replace(view.work, failures=failures))
+    return view, (Sign(PassBody(run=state.run, round=current.number)),)
+
+
+def on_scored(view: View, event: Scored) -> tuple[View, Effects]:
+    """Sign our vote; one on the round just closed is still worth its credit. Raises Ignore."""
+    return view, (Sign(vote_body(view, event.round, event.candidate, event.choice, event.gain)),)
+
+
+def on_scoring_failed(view: View, event: ScoringFailed) -> tuple[View, Effects]:
+    """Try again, or abstain: we cannot tell. Raises Ignore."""
+    body = vote_body(view, event.round, event.candidate, Choice.ABSTAIN, Ppm(0))
+    current = view.open
+    if current is None or event.round != current.number:
+        raise Ignore(f"a failed comparison for round {event.round}, which is over")
+    failures = view.work.failures + 1
+    if failures < MAX_FAILURES:
+        return replace(view, work=replace(view.work, failures=failures, busy=False)), ()
+    return replace(view, work=replace(view.work, failures=failures)), (Sign(body),)
+
+
+def vote_body(view: View, round: Round, candidate: Digest, choice: Choice, gain: Ppm) -> VoteBody:
+    """Our vote on a candidate of the open round or the one before. Raises Ignore when it is neither's."""
+    state, place = view.state, view.place
+    if state is None or place is None:
+        raise Ignore("a comparison without a run")
+    last = state.last
+    if state.open is not None and round == state.open.number:
+        proposal = view.work.proposal
+    elif last is not None and round == last.number:
+        proposal = last.proposal
+    else:
+        proposal = None
+    if proposal is None or proposal.body.candidate != candidate:
+        raise Ignore(f"a comparison for round {round}, which is over")
+    return VoteBody(
+        run=state.run, round=round, proposal=proposal.body.digest(), voter=place, choice=choice, gain=gain
+    )
+
+
+def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
+    """Say, or write, what is in the journal now. Raises Ignore when the round has moved on."""
+    state, body, signature = view.state, event.body, event.signature
+    if state is None:
+        raise Ignore("a signature without a run")
+    match body:
+        case PassBody():
+            return view, (Submit(PassRecord(body=body, sig=signature)),)
+        case PresentBody():
+            return view, (Submit(PresentRecord(body=body, sig=signature)),)
+        case ProposalBody():
+            proposal = Proposal(body=body, signature=signature)
+            validate_proposal(state, proposal)
+            return with_proposal(view, proposal), (Send(proposal),)
+        case VoteBody():
+            vote = Vote(body=body, signature=signature)
+            last = state.last
+            if last is not None and body.round == last.number and last.proposal is not None:
+                return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
+            if state.open is None or body.round != state.open.number:
+                raise Ignore(f"our vote in round {body.round} comes too late")
+            return with_vote(view, vote), (Send(vote),)
+
+
+def on_fetched(view: View, digest: Digest) -> View:
+    """A blob is there."""
+    return replace(view, blobs=view.blobs | {digest}, fetching=view.fetching - {digest})
+
+
+def on_fetching_failed(view: View, digest: Digest, now: Nanoseconds) -> View:
+    """Try again a little later; `advance` votes `unavailable` when it is time to vote."""
+    wait = SECOND if view.state is None else view.state.params.window // 16
+    return replace(view, fetching=view.fetching - {digest}, retry_at=Nanoseconds(now + wait))
+
+
+# ---- what is due ----
+
+
+def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
+    """Everything that is due and not yet under way."""
+    state, place = view.state, view.place
+    if not view.live or state is None or place is None:
+        return view, ()
+    view, effects = follow_head(view, state, now)
+    if state.open is None:
+        return view, effects
+    for part in (take_turn, cast_vote, decide, reach_topic, close):
+        view, more = part(view, state, state.open, place, now)
+        effects += more
+    return view, effects
+
+
+def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Effects]:
+    """Have the head's blob, and let the learner know of it."""
+    if state.head not in view.blobs:
+        peers = tuple(member.peer for member in state.roster)
+        return fetch(view, state.head, state.head_size, peers, now)
+    if view.adopted == state.head:
+        return view, ()
+    done = Round(0) if state.last is None else state.last.number
+    return replace(view, adopted=state.head), (Adopt(done, state.head),)
+
+
+def fetch(
+    view: View, digest: Digest, size: int, sources: tuple[PeerId, ...], now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Ask for a blob, unless that is under way or has just failed."""
+    if digest in view.fetching or now < view.retry_at:
+        return view, ()
+    others = tuple(dict.fromkeys(peer for peer in sources if peer != view.peer))
+    return replace(view, fetching=view.fetching | {digest}), (Fetch(digest, size, others),)
+
+
+def take_turn(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Train when it is our turn; say that we are back when we were left out."""
+    work = view.work
+    if place in state.inactive and place not in state.returning and not work.present_sent:
+        body = PresentBody(run=state.run, round=current.number, member=place)
+        return replace(view, work=replace(work, present_sent=True)), (Sign(body),)
+    idle = work.proposal is None and not work.busy
+    if place != current.proposer or not idle or state.head not in view.blobs or now > current.deadline:
+        return view, ()
+    return replace(view, work=replace(work, busy=True)), (Train(current.number, state.head),)
+
+
+def cast_vote(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline."""
+    work = view.work
+    proposal = work.proposal
+    if proposal is None or work.busy or place == current.proposer or place not in current.members:
+        return view, ()
+    if any(vote.body.voter == place for vote in work.votes) or now > current.deadline:
+        return view, ()
+    candidate = proposal.body.candidate
+    if candidate in view.blobs and state.head in view.blobs:
+        return replace(view, work=replace(work, busy=True)), (Score(current.number, state.head, candidate),)
+    if now >= topic_time(state, current):
+        body = vote_body(view, current.number, candidate, Choice.UNAVAILABLE, Ppm(0))
+        return replace(view, work=replace(work, busy=True)), (Sign(body),)
+    if candidate in view.blobs:
+        return view, ()
+    sources = (current.proposer, *(vote.body.voter for vote in work.votes))
+    return fetch(view, candidate, proposal.body.size, tuple(state.roster[s].peer for s in sources), now)
+
+
+def decide(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Submit the verdict once the tally is decided: the proposer first, the others after a back-off."""
+    work = view.work
+    if work.proposal is None or place not in current.members or now > current.deadline:
+        return view, ()
+    outcome = tally(count_of(counted_choices(current, work.votes), len(current.members)), state.params)
+    if outcome is None:
+        return view, ()
+    if work.decided_at is None:
+        view = replace(view, work=replace(work, decided_at=now))
+    if now < verdict_time(view, state, current, place):
+        return view, ()
+    record = VerdictRecord(
+        proposal=entry_of(work.proposal), votes=tuple(vote_entry_of(v) for v in work.votes), outcome=outcome
+    )
+    return replace(view, work=replace(view.work, verdict_sent=now)), (Submit(record),)
+
+
+def reach_topic(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Near the deadline of a round that is still open, put our own vote or proposal on the topic."""
+    work = view.work
+    if work.proposal is None or work.vote_sent or not topic_time(state, current) <= now <= current.deadline:
+        return view, ()
+    entry = entry_of(work.proposal)
+    own = next((vote for vote in work.votes if vote.body.voter == place), None)
+    record: Record
+    if place == current.proposer:
+        record = ProposeRecord(proposal=entry)
+    elif own is not None:
+        record = VoteRecord(proposal=entry, vote=vote_entry_of(own))
+    else:
+        return view, ()
+    return replace(view, work=replace(work, vote_sent=True)), (Submit(record),)
+
+
+def close(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Close the round after its deadline: the proposer first, the others after a back-off; again if need be."""
+    if now < close_time(view, state, current, place):
+        return view, ()
+    record = CloseRecord(run=state.run, round=current.number)
+    return replace(view, work=replace(view.work, close_sent=now)), (Submit(record),)
+
+
+# ---- when ----
+
+
+def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
+    """When a Tick is due at the latest, or None when only an event can change anything.
+
+    After `advance` whatever was due is under way, so that a time in the past waits for an event, not for a Tick.
+    """
+    state, current, place = view.state, view.open, view.place
+    if not view.live or state is None or place is None:
+        return None
+    times = [view.retry_at]
+    if current is not None:
+        times += [topic_time(state, current), close_time(view, state, current, place)]
+        if view.work.decided_at is not None:
+            times.append(verdict_time(view, state, current, place))
+    return min((time for time in times if time > now), default=None)
+
+
+def distance(state: RunState, current: OpenRound, place: int) -> int:
+    """How far we are from the proposer in the order: who is nearer acts first."""
+    order = state.order
+    return (order.index(place) - order.index(current.proposer)) % len(order)
+
+
+def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When votes go to the topic: a quarter of the window before the deadline."""
+    return Nanoseconds(current.deadline - state.params.window // 4)
+
+
+def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
+    """When we submit the verdict: when all votes are in or a grace is over, and a back-off by distance."""
+    work, pause = view.work, state.params.window // 10
+    if work.verdict_sent is not None:
+        return Nanoseconds(work.verdict_sent + 2 * pause)
+    grace = 0 if len(work.votes) == len(current.members) - 1 else pause
+    return Nanoseconds((work.decided_at or 0) + grace + pause * distance(state, current, place))
+
+
+def close_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
+    """When we close the round: after the deadline, with a back-off by distance."""
+    pause = state.params.window // 10
+    if view.work.close_sent is not None:
+        return Nanoseconds(view.work.close_sent + 2 * pause)
+    return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))

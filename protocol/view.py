@@ -1,0 +1,239 @@
+"""What one participant knows, what can happen to it, and what it wants done (SPEC.md, step)."""
+
+from dataclasses import dataclass
+
+from protocol.ids import EPOCH, Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
+from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
+from protocol.records import PassBody, PresentBody, Record, Stamp
+from protocol.state import OpenRound, RunState
+
+Body = ProposalBody | VoteBody | PassBody | PresentBody
+"""What a participant may sign."""
+
+
+# ---- events: what happened ----
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A message of the topic, read back and verified to be the next one."""
+
+    raw: bytes
+    stamp: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """All that was on the topic at the start has been read: from now on, act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A well-formed message from a peer; its author may be somebody else."""
+
+    sender: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A peer can be reached (again): it may have missed what was said."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A body that is in the journal and signed. It may be an earlier one of the same kind and round."""
+
+    body: Body
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Our learner has made a candidate from a head."""
+
+    round: Round
+    base: Digest
+    candidate: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFailed:
+    """Our learner could not make a candidate."""
+
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Our learner has compared a candidate with the head."""
+
+    round: Round
+    candidate: Digest
+    choice: Choice
+    gain: Ppm
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringFailed:
+    """Our learner could not compare."""
+
+    round: Round
+    candidate: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A blob is in our store, its digest checked."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class FetchingFailed:
+    """No source would give us a blob."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The alarm went off."""
+
+
+Event = (
+    Recorded
+    | CaughtUp
+    | Received
+    | PeerUp
+    | Signed
+    | Trained
+    | TrainingFailed
+    | Scored
+    | ScoringFailed
+    | Fetched
+    | FetchingFailed
+    | Tick
+)
+
+
+# ---- effects: what is to be done ----
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Make a candidate from the head; answer with Trained or TrainingFailed."""
+
+    round: Round
+    head: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Get a blob, trying the sources in order; answer with Fetched or FetchingFailed. size 0: not known."""
+
+    digest: Digest
+    size: int
+    sources: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Compare a candidate with the head; answer with Scored or ScoringFailed."""
+
+    round: Round
+    head: Digest
+    candidate: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Put a body into the journal, sign it, and answer with Signed."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to one peer, or to all members."""
+
+    message: Message
+    to: PeerId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Put a record on the topic."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Tell the learner what the head is now."""
+
+    round: Round
+    head: Digest
+
+
+Effect = Train | Fetch | Score | Sign | Send | Submit | Adopt
+
+
+# ---- the view ----
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What we have done, and heard, in the round in progress."""
+
+    proposal: Proposal | None = None
+    """The first valid proposal we heard of; a different one is not considered."""
+    votes: tuple[Vote, ...] = ()
+    """Valid votes on it, one a voter, our own included."""
+    waiting: tuple[Vote, ...] = ()
+    """Votes on a proposal we have not heard of yet, one a voter."""
+    busy: bool = False
+    """Our learner is at it, or our signature is."""
+    failures: int = 0
+    """How often our learner has failed in this round."""
+    decided_at: Nanoseconds | None = None
+    """When we first saw a tally that nothing can turn."""
+    verdict_sent: Nanoseconds | None = None
+    vote_sent: bool = False
+    """Our vote, or proposal, is on its way to the topic."""
+    close_sent: Nanoseconds | None = None
+    present_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One participant's view of a run: the fold's state, and what this participant did about it."""
+
+    peer: PeerId
+    topic: TopicId
+    state: RunState | None = None
+    live: bool = False
+    """False while the topic is read from its beginning: nothing is done about rounds long over."""
+    work: Work = Work()
+    blobs: frozenset[Digest] = frozenset()
+    """Of the head and the candidate, those that are in our store."""
+    fetching: frozenset[Digest] = frozenset()
+    retry_at: Nanoseconds = EPOCH
+    """When to fetch again what could not be fetched."""
+    adopted: Digest | None = None
+    """The head our learner knows of."""
+    early: tuple[tuple[PeerId, Message], ...] = ()
+    """Messages on the round after the open one: their authors have read more of the topic than we."""
+
+    @property
+    def place(self) -> int | None:
+        """Our place in the roster."""
+        return None if self.state is None else self.state.place_of(self.peer)
+
+    @property
+    def open(self) -> OpenRound | None:
+        """The round in progress."""
+        return None if self.state is None else self.state.open
