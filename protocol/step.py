@@ -408,7 +408,7 @@ def cast_vote(
 def decide(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Submit the verdict once the tally is decided: the proposer first, the others after a back-off."""
+    """Submit the verdict once the tally is decided: the proposer first, others after a back-off."""
     work = view.work
     if work.proposal is None or place not in current.members or now > current.deadline:
         return view, ()
@@ -447,7 +447,7 @@ def reach_topic(
 def close(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Close the round after its deadline: the proposer first, the others after a back-off; again if need be."""
+    """Close the round after its deadline: the proposer first, the others after a back-off."""
     if now < close_time(view, state, current, place):
         return view, ()
     record = CloseRecord(run=state.run, round=current.number)
@@ -460,7 +460,7 @@ def close(
 def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     """When a Tick is due at the latest, or None when only an event can change anything.
 
-    After `advance` whatever was due is under way, so that a time in the past waits for an event, not for a Tick.
+    After `advance` whatever was due is under way: a time in the past waits for an event, no Tick.
     """
     state, current, place = view.state, view.open, view.place
     if not view.live or state is None or place is None:
