@@ -1,4 +1,4 @@
-"""The topic port: what the rest of Roundabout needs of a consensus topic, and nothing more (SPEC.md, Three places)."""
+"""The topic port: what Roundabout needs of a consensus topic, and nothing more (SPEC.md, Three places)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -43,8 +43,9 @@ class Topic(Protocol):
         Raises TopicRefused when it can never succeed, LedgerError when the network stays out of reach.
         """
 
-    def follow(self, after: int = 0) -> AsyncIterator[TopicMessage]:
-        """Every message with a sequence number greater than `after`, in order, verified, without end.
+    def follow(self) -> AsyncIterator[TopicMessage | None]:
+        """Every message of the topic from the first, in order, verified, without end.
 
-        Survives outages by itself. Raises HistoryBroken when the history does not chain.
+        Yields None once, when all that the mirror had at the start has been read. Survives outages by itself.
+        Raises HistoryBroken when the history does not chain.
         """

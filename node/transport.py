@@ -1,4 +1,4 @@
-"""The transport port: frames and blobs between roster members; trusted for nothing (SPEC.md, Three places)."""
+"""The transport port: frames and blobs between roster members, trusted for nothing (SPEC.md)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -55,10 +55,10 @@ class Transport(Protocol):
         """This node's own id."""
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
-        """Queue a frame for a peer; False when it is not connected or its bounded queue is full. Never blocks."""
+        """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks."""
 
     def inbound(self) -> AsyncIterator[Inbound]:
-        """What arrives, in order of arrival. A bounded queue: a peer that floods waits, others do not."""
+        """What arrives, in order, from a bounded queue: a peer that floods waits, others do not."""
 
     async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
         """Stream a blob of exactly `size` bytes into a file and check its digest. Raises FetchFailed."""

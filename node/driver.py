@@ -1,0 +1,394 @@
+"""The shell around `step`: feeds it events, runs its effects, and owns every task and bound (SPEC.md, step).
+
+    topic.follow() ----> Recorded -.
+    transport.inbound() > Received -+--> [event queue] --> step --> effects --> tasks --> events again
+    timer -------------> Tick ----'
+
+Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, assert_never
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Training
+from ledger.topic import LedgerError, Topic, TopicMessage, TopicRefused
+from node.blobs import Blobs
+from node.identity import Identity
+from node.journal import AlreadySigned, Journal
+from node.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from protocol.errors import Ignore, Invalid
+from protocol.fields import canonical
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
+from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
+from protocol.records import PassBody, Stamp
+from protocol.rules import choice_for
+from protocol.signing import sign
+from protocol.state import RunState
+from protocol.step import alarm, step
+from protocol.view import (
+    Adopt,
+    Body,
+    CaughtUp,
+    Effect,
+    Event,
+    Fetch,
+    Fetched,
+    FetchingFailed,
+    PeerUp,
+    Received,
+    Recorded,
+    Score,
+    Scored,
+    ScoringFailed,
+    Send,
+    Sign,
+    Signed,
+    Submit,
+    Tick,
+    Train,
+    Trained,
+    TrainingFailed,
+    View,
+)
+
+MAX_EVENTS = 1024
+"""Events that wait for `step`; beyond that their producers wait."""
+MAX_SUBMISSIONS = 8
+"""Submissions under way at once; beyond that they wait."""
+
+log = structlog.get_logger("node.driver")
+
+
+class RunError(Exception):
+    """This node cannot take part in this run; the message names cause and remedy."""
+
+
+class LearnerPort(Protocol):
+    """A learner in its own process (learners/client.py), or a stub in tests."""
+
+    async def describe(self) -> LearnerSpec:
+        """The public spec."""
+
+    async def initial(self, out: Path) -> None:
+        """Write the initial weights."""
+
+    async def propose(self, head: Path, round: Round, out: Path) -> Training:
+        """Train from the head and write a candidate."""
+
+    async def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+        """Compare a candidate with the head."""
+
+    async def adopt(self, head: Path, round: Round) -> None:
+        """Take note of the head."""
+
+
+OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
+"""Opens the network once the roster is known from the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a node acts with."""
+
+    identity: Identity
+    journal: Journal
+    blobs: Blobs
+    topic_id: TopicId
+    topic: Topic
+    learner: LearnerPort
+    open_transport: OpenTransport
+    clock: Callable[[], Nanoseconds]
+
+
+class Driver:
+    """One node: its view, its event queue, and the tasks that its effects started."""
+
+    def __init__(self, means: Means) -> None:
+        self.means = means
+        self.view = View(peer=means.identity.peer, topic=means.topic_id)
+        self._inbox, self._outbox = anyio.create_memory_object_stream[Event](MAX_EVENTS)
+        self._alarm: Nanoseconds | None = None
+        self._rearmed = anyio.Event()
+        self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
+        self._transport: Transport | None = None
+
+    async def run(self) -> None:
+        """Take part until cancelled. Raises RunError, and HistoryBroken when the topic does not chain."""
+        spec = await self._prepare()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._timer)
+            tasks.start_soon(self._loop, tasks, spec)
+            async for message in self.means.topic.follow():
+                event = CaughtUp() if message is None else Recorded(message.body, stamp_of(message))
+                await self._inbox.send(event)
+
+    async def _prepare(self) -> LearnerSpec:
+        """Make the initial weights at home: every member has the same ones."""
+        spec = await self.means.learner.describe()
+        out = self.means.blobs.new_temp()
+        await self.means.learner.initial(out)
+        digest = await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out)
+        self.view = replace(self.view, blobs=frozenset({digest}))
+        return spec
+
+    # ---- events ----
+
+    async def _loop(self, tasks: TaskGroup, spec: LearnerSpec) -> None:
+        async for event in self._outbox:
+            if isinstance(event, CaughtUp):
+                tasks.start_soon(self._network, self._check_run(spec))
+            before = self.view.state
+            try:
+                self.view, effects = step(self.view, event, self.means.clock())
+            except Ignore as reason:
+                log.debug("ignored", input=type(event).__name__, reason=str(reason))
+                continue
+            except Invalid as fault:
+                self._blame(event, fault)
+                continue
+            finally:
+                self._rearm()
+            if self.view.state is not before:
+                self._report(before)
+            for effect in effects:
+                tasks.start_soon(self._perform, effect)
+
+    def _blame(self, event: Event, fault: Invalid) -> None:
+        if isinstance(event, Received) and self._transport is not None:
+            log.warning("invalid message", sender=event.sender, reason=str(fault))
+            self._transport.drop(event.sender, str(fault))
+        elif isinstance(event, Recorded):
+            log.warning("invalid record", sequence=event.stamp.sequence, reason=str(fault))
+        else:
+            raise fault  # our own event broke a rule: a bug
+
+    async def _network(self, state: RunState) -> None:
+        """Once the topic has been read, talk to the other members."""
+        log.info("taking part", run=state.run, place=self.view.place, round=open_number(state))
+        async with self.means.open_transport(state) as transport:
+            self._transport = transport
+            async for item in transport.inbound():
+                match item:
+                    case Connected(peer):
+                        log.info("connected", remote=peer)
+                        await self._inbox.send(PeerUp(peer))
+                    case Disconnected(peer):
+                        log.info("disconnected", remote=peer)
+                    case Frame(peer, body):
+                        await self._on_frame(transport, peer, body)
+
+    async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
+        try:
+            message = parse_message(body)
+        except Invalid as fault:
+            log.warning("invalid message", sender=peer, reason=str(fault))
+            transport.drop(peer, str(fault))
+            return
+        await self._inbox.send(Received(peer, message))
+
+    def _check_run(self, spec: LearnerSpec) -> RunState:
+        state = self.view.state
+        if state is None:
+            raise RunError(f"no run was founded on topic {self.means.topic_id}; check [ledger] topic")
+        if state.place_of(self.means.identity.peer) is None:
+            raise RunError(
+                f"peer {self.means.identity.peer} is not in the roster of run {state.run}; "
+                "check [identity] file, or ask the founder to add it"
+            )
+        learner = state.params.learner
+        if (learner.name, learner.spec) != (spec.name, spec.digest()):
+            raise RunError(
+                f"the run learns {learner.name} {learner.spec}, this learner is {spec.name} {spec.digest()}; "
+                "check [learner] and the installed version"
+            )
+        if self.means.blobs.path_of(state.params.initial) is None:
+            raise RunError(
+                f"this learner's initial weights are not the run's {state.params.initial}; "
+                "check [learner] options and the installed version"
+            )
+        return state
+
+    # ---- time ----
+
+    def _rearm(self) -> None:
+        due = alarm(self.view, self.means.clock())
+        if due != self._alarm:
+            self._alarm = due
+            self._rearmed.set()
+
+    async def _timer(self) -> None:
+        while True:
+            self._rearmed, due = anyio.Event(), self._alarm
+            if due is None:
+                await self._rearmed.wait()
+                continue
+            wait = max(0, due - self.means.clock()) / 1e9
+            with anyio.move_on_after(wait):
+                await self._rearmed.wait()
+                continue
+            self._alarm = None  # so that the same time arms it again
+            await self._inbox.send(Tick())
+
+    # ---- effects ----
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case Train():
+                await self._train(effect)
+            case Score():
+                await self._score(effect)
+            case Fetch():
+                await self._fetch(effect)
+            case Sign():
+                await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
+            case Send():
+                self._send(effect)
+            case Submit():
+                await self._submit(effect)
+            case Adopt():
+                await self._adopt(effect)
+            case _:
+                assert_never(effect)
+
+    async def _train(self, effect: Train) -> None:
+        out = self.means.blobs.new_temp()
+        try:
+            done = await self.means.learner.propose(self._path(effect.head), effect.round, out)
+        except (LearnerError, BadWeights) as error:
+            log.warning("training failed", round=effect.round, reason=str(error))
+            await self._inbox.send(TrainingFailed(effect.round))
+            return
+        size = out.stat().st_size
+        digest = await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out)
+        log.info(
+            "trained", round=effect.round, labels=done.labels, labels_total=done.labels_total, loss=done.loss,
+            candidate=digest, size=size,
+        )  # fmt: skip
+        await self._inbox.send(Trained(effect.round, effect.head, digest, size))
+
+    async def _score(self, effect: Score) -> None:
+        head, candidate = self._path(effect.head), self._path(effect.candidate)
+        try:
+            found = await self.means.learner.score(head, candidate, effect.round)
+        except BadWeights as error:
+            log.warning("malformed candidate", round=effect.round, reason=str(error))
+            await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
+            return
+        except LearnerError as error:
+            log.warning("scoring failed", round=effect.round, reason=str(error))
+            await self._inbox.send(ScoringFailed(effect.round, effect.candidate))
+            return
+        choice = choice_for(found.gain, found.error)
+        log.info(
+            "scored", round=effect.round, choice=choice, head=found.head, candidate=found.candidate,
+            gain=found.gain, error=found.error, samples=found.samples,
+        )  # fmt: skip
+        await self._inbox.send(Scored(effect.round, effect.candidate, choice, found.gain))
+
+    async def _fetch(self, effect: Fetch) -> None:
+        if self.means.blobs.path_of(effect.digest) is not None:
+            await self._inbox.send(Fetched(effect.digest))
+            return
+        for peer in effect.sources:
+            if await self._fetch_from(peer, effect):
+                await self._inbox.send(Fetched(effect.digest))
+                return
+        await self._inbox.send(FetchingFailed(effect.digest))
+
+    async def _fetch_from(self, peer: PeerId, effect: Fetch) -> bool:
+        if self._transport is None:
+            return False
+        out = self.means.blobs.new_temp()
+        try:
+            await self._transport.fetch(peer, effect.digest, effect.size, out)
+        except FetchFailed as error:
+            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
+            out.unlink(missing_ok=True)
+            return False
+        await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
+        return True
+
+    def _sign(self, body: Body) -> Signed:
+        """Journal first, then sign: after a crash the same round gets the same words, or none."""
+        kind, signer = kind_of(body), self.means.identity
+        signature = sign(signer.secret, kind, body)
+        number = body.round
+        try:
+            self.means.journal.remember(kind, body.run, number, canonical(body), signature.encode())
+        except AlreadySigned as earlier:
+            log.warning("already signed", kind=kind, round=number)
+            return Signed(type(body).model_validate_json(earlier.body), Signature(earlier.message.decode()))
+        return Signed(body, signature)
+
+    def _send(self, effect: Send) -> None:
+        state, transport = self.view.state, self._transport
+        if state is None or transport is None:
+            return
+        frame = canonical(effect.message)
+        others = [member.peer for member in state.roster if member.peer != self.view.peer]
+        for peer in others if effect.to is None else [effect.to]:
+            if not transport.send(peer, frame):
+                log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
+
+    async def _submit(self, effect: Submit) -> None:
+        record = effect.record
+        async with self._submissions:
+            try:
+                await self.means.topic.submit(canonical(record))
+            except TopicRefused as error:
+                log.error("submission refused", op=record.op, reason=str(error))
+            except LedgerError as error:
+                log.warning("submission failed", op=record.op, reason=str(error))
+            else:
+                log.info("submitted", op=record.op)
+
+    async def _adopt(self, effect: Adopt) -> None:
+        try:
+            await self.means.learner.adopt(self._path(effect.head), effect.round)
+        except (LearnerError, BadWeights) as error:
+            log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
+
+    def _path(self, digest: Digest) -> Path:
+        path = self.means.blobs.path_of(digest)
+        if path is None:
+            raise LearnerError(f"blob {digest} is not in the store")
+        return path
+
+    # ---- log ----
+
+    def _report(self, before: RunState | None) -> None:
+        state = self.view.state
+        if state is None or state.last is None or (before is not None and before.last is state.last):
+            return
+        last = state.last
+        if before is not None and before.last is not None and before.last.number == last.number:
+            return
+        log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
+        if state.open is None:
+            log.info("run ended", rounds=last.number, head=state.head)
+
+
+def kind_of(body: Body) -> str:
+    """The signature domain, and the journal's kind, of a body."""
+    if isinstance(body, ProposalBody):
+        return "proposal"
+    if isinstance(body, VoteBody):
+        return "vote"
+    return "pass" if isinstance(body, PassBody) else "present"
+
+
+def stamp_of(message: TopicMessage) -> Stamp:
+    """Where consensus put a topic message."""
+    return Stamp(message.sequence, message.time, message.running_hash)
+
+
+def open_number(state: RunState) -> int | None:
+    """The number of the open round, or None when the run has ended."""
+    return None if state.open is None else state.open.number
