@@ -1,0 +1,158 @@
+"""Checking a run from what a mirror says alone: history, signatures, turns, tallies, credits (SPEC.md, fold).
+
+Needs neither the Hedera SDK nor torch. The state is the same fold that every daemon computes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.chunks import Dropped, History
+from ledger.pages import RawEntry
+from ledger.topic import HistoryBroken, TopicMessage
+from protocol.errors import Ignore, Invalid
+from protocol.fold import read
+from protocol.ids import Nanoseconds, TopicId
+from protocol.records import Stamp
+from protocol.state import ClosedRound, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A rule that a message on the topic, or the mirror itself, breaks."""
+
+    sequence: int
+    """The sequence number of the message."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A message without effect that breaks no rule: another application's, stale, or incomplete."""
+
+    sequence: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Audit:
+    """A run being checked, message by message, in order."""
+
+    topic: TopicId
+    state: RunState | None = None
+    messages: int = 0
+    """Entries read, chunks included."""
+    rounds: list[ClosedRound] = field(default_factory=list)
+    """Every closed round, with the votes that came late for it."""
+    violations: list[Violation] = field(default_factory=list)
+    ignored: list[Passed] = field(default_factory=list)
+    broken: bool = False
+    """The history does not chain: nothing after that point is believed."""
+    _history: History = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._history = History(self.topic)
+
+    def add(self, entry: RawEntry) -> None:
+        """Check the next entry that the mirror returned."""
+        if self.broken:
+            return
+        self.messages += 1
+        try:
+            results = self._history.add(entry)
+        except HistoryBroken as error:
+            self.broken = True
+            self.violations.append(Violation(self._history.sequence + 1, str(error)))
+            return
+        for result in results:
+            if isinstance(result, Dropped):
+                self.ignored.append(Passed(result.sequence, f"dropped: {result.reason}"))
+            else:
+                self._apply(result)
+
+    def finish(self) -> None:
+        """What can be said only at the end of the history."""
+        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self._history.unfinished()]
+        if self.state is None and not self.broken:
+            self.violations.append(Violation(1, "no genesis record: this topic holds no run"))
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds."""
+        return self.state is not None and not self.violations
+
+    def _apply(self, message: TopicMessage) -> None:
+        stamp = Stamp(message.sequence, message.time, message.running_hash)
+        try:
+            self.state = read(self.state, self.topic, message.body, stamp)
+        except Ignore as reason:
+            self.ignored.append(Passed(message.sequence, str(reason)))
+        except Invalid as fault:
+            self.violations.append(Violation(message.sequence, f"{fault} (paid by {message.payer})"))
+        else:
+            self._note(self.state.last)
+
+    def _note(self, last: ClosedRound | None) -> None:
+        if last is None:
+            return
+        if self.rounds and self.rounds[-1].number == last.number:
+            self.rounds[-1] = last
+        else:
+            self.rounds.append(last)
+
+
+def audit(topic: TopicId, entries: Iterable[RawEntry]) -> Audit:
+    """Check the whole of a topic from its first message."""
+    result = Audit(topic)
+    for entry in entries:
+        result.add(entry)
+    result.finish()
+    return result
+
+
+def report(result: Audit) -> dict[str, Any]:
+    """What the audit found, as plain JSON values; amounts in tinybar, gains in ppm (docs/audit.md)."""
+    state = result.state
+    totals = dict.fromkeys(("accepted", "rejected", "neutral", "closed", "passed"), 0)
+    if state is not None:
+        totals = {name: getattr(state.totals, name) for name in totals}
+    return {
+        "ok": result.ok,
+        "run": None if state is None else state.run,
+        "topic": result.topic,
+        "rounds": sum(totals.values()),
+        **totals,
+        "violations": [{"sequence": v.sequence, "reason": v.reason} for v in result.violations],
+        "ignored": [{"sequence": p.sequence, "reason": p.reason} for p in result.ignored],
+        "messages": result.messages,
+        "head": None if state is None else state.head,
+        "credits": {} if state is None else dict(state.credits),
+        "roster": [] if state is None else [{"peer": m.peer, "account": m.account} for m in state.roster],
+        "timeline": [timeline_entry(closed) for closed in result.rounds],
+    }
+
+
+def timeline_entry(closed: ClosedRound) -> dict[str, Any]:
+    """One round of the timeline: who proposed what, and who voted how."""
+    return {
+        "round": closed.number,
+        "ending": closed.ending,
+        "proposer": closed.proposer,
+        "candidate": None if closed.proposal is None else closed.proposal.body.candidate,
+        "sequence": closed.sequence,
+        "time": str_time(closed.time),
+        "votes": [
+            {
+                "voter": vote.body.voter,
+                "choice": str(vote.body.choice),
+                "gain": vote.body.gain,
+                "late": place >= closed.counted,
+            }
+            for place, vote in enumerate(closed.votes)
+        ],
+    }
+
+
+def str_time(time: Nanoseconds) -> str:
+    """Consensus time as a mirror writes it: seconds, a point, nine digits."""
+    return f"{time // 10**9}.{time % 10**9:09d}"
