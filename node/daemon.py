@@ -1,24 +1,35 @@
 """One participant's daemon: opens what a node acts with, and runs the driver until it is told to stop."""
 
+import fcntl
+import os
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
 import anyio
 import structlog
-from learners.client import open_learner
 
+from learners.client import open_learner
+from ledger.hedera import Hedera, Network, open_hedera
+from ledger.keys import load_key
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver, Means
-from node.identity import Identity
+from node.identity import Identity, IdentityError, load
 from node.journal import Journal
-from node.wire import Wire, open_wire
-from protocol.ids import Nanoseconds
+from node.transport import Transport
+from node.wire import open_wire
+from protocol.ids import Nanoseconds, PeerId
 from protocol.state import RunState
 
 log = structlog.get_logger("node.daemon")
+
+
+class NodeError(Exception):
+    """This machine is not ready for the daemon; the message names cause and remedy."""
 
 
 def local_clock() -> Nanoseconds:
@@ -34,7 +45,6 @@ async def run_node(config: Config) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
             await _take_part(config, identity, Path(runtime))
-            tasks.cancel_scope.cancel()
     log.info("stopped")
 
 
@@ -47,29 +57,68 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
 
 
 async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
-    learner = config.learner
+    ledger, learner = config.ledger, config.learner
     blobs = Blobs(config.data / "blobs")
+
+    def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
+        return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
+
     with Journal.open(config.data / "journal.db") as journal:
         async with (
-            open_account(config, identity) as hedera,
-            open_learner(
-                learner.name, dict(learner.options), data=config.data / "learner", runtime=runtime
-            ) as process,
+            open_hedera(network_of(config), ledger.account, account_key(config, identity)) as hedera,
+            open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
-
-            def open_transport(state: RunState) -> "AbstractAsyncContextManager[Wire]":
-                return open_wire(identity.secret, config.network.listen, addresses(config, state), blobs)
-
-            driver = Driver(
-                Means(
-                    identity=identity,
-                    journal=journal,
-                    blobs=blobs,
-                    topic_id=config.ledger.topic,
-                    topic=hedera.topic(config.ledger.topic),
-                    learner=process,
-                    open_transport=open_transport,
-                    clock=local_clock,
-                )
+            means = Means(
+                identity=identity,
+                journal=journal,
+                blobs=blobs,
+                topic_id=ledger.topic,
+                topic=hedera.topic(ledger.topic),
+                learner=process,
+                open_transport=open_transport,
+                clock=local_clock,
             )
-            await driver.run()
+            await Driver(means).run()
+
+
+def load_identity(config: Config) -> Identity:
+    """The key file that the configuration names. Raises IdentityError."""
+    name = config.identity.passphrase_env
+    passphrase = None if name is None else os.environ.get(name)
+    if name is not None and not passphrase:
+        raise IdentityError(f"the environment variable {name} is empty; set it to the key file's passphrase")
+    return load(config.identity.file, passphrase)
+
+
+def account_key(config: Config, identity: Identity) -> bytes | str:
+    """The key that pays: the one in key_file, else the identity's own. Raises LedgerError."""
+    file = config.ledger.key_file
+    return identity.secret if file is None else load_key(file)
+
+
+def network_of(config: Config) -> Network:
+    """The Hedera network of a configuration."""
+    ledger = config.ledger
+    return Network(ledger.network, ledger.nodes, ledger.mirror, ledger.mirror_grpc)
+
+
+def addresses(config: Config, identity: Identity, state: RunState) -> dict[PeerId, str]:
+    """Where each other member can be reached, as far as we know; the others reach us."""
+    known = config.network.peers
+    return {m.peer: known.get(m.peer, "") for m in state.roster if m.peer != identity.peer}
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone. Raises NodeError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (data / "lock").open("w")
+    except OSError as error:
+        raise NodeError(f"cannot use the data directory {data}: {error.strerror}; check `data`") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NodeError(f"another node uses {data}; stop it, or give this one its own `data`") from None
+        yield

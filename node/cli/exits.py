@@ -1,4 +1,4 @@
-"""How a command ends: 0, 1 what it checked does not hold, 2 it could not be run; one line on standard error."""
+"""How a command ends: 0; 1: what it checked does not hold; 2: it could not run; one line on stderr."""
 
 import sys
 from collections.abc import Iterator
@@ -18,16 +18,23 @@ def refuse(reason: str, status: int = UNUSABLE) -> NoReturn:
 
 
 @contextmanager
-def one_line(*known: type[Exception]) -> Iterator[None]:
-    """Turn the known errors, also out of a task group, into one line and exit status 2."""
+def one_line(
+    *known: type[Exception], failed: type[Exception] | tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn known errors, also out of a task group, into one line and exit status 2, or 1 for those in `failed`."""
     try:
         yield
-    except* known as group:
-        refuse(str(first_of(group)))
+    except Exception as error:
+        for cause in leaves(error):
+            if isinstance(cause, known):
+                refuse(str(cause), FAILED if isinstance(cause, failed) else UNUSABLE)
+        raise
 
 
-def first_of(error: BaseException) -> BaseException:
-    """The first error inside of nested groups."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside of nested groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

@@ -7,7 +7,7 @@ import click
 
 from learners.learner import LearnerError
 from ledger.topic import HistoryBroken, LedgerError
-from node.cli.exits import FAILED, one_line, refuse
+from node.cli.exits import one_line
 from node.config import ConfigError, load_config
 from node.daemon import NodeError, run_node
 from node.driver import RunError
@@ -24,12 +24,17 @@ def command(config: Path) -> None:
 
     Exits 2 with one line when it cannot take part, 1 when the topic's history does not chain.
     """
-    with one_line(
-        ConfigError, IdentityError, JournalError, LearnerError, LedgerError, NodeError, RunError, WireError
-    ):
+    known = (
+        ConfigError,
+        IdentityError,
+        JournalError,
+        LearnerError,
+        LedgerError,
+        NodeError,
+        RunError,
+        WireError,
+    )
+    with one_line(*known, failed=HistoryBroken):
         settings = load_config(config)
         set_up_logging(settings.log.level, settings.log.format)
-        try:
-            anyio.run(run_node, settings, backend="trio")
-        except* HistoryBroken as broken:
-            refuse(str(broken.exceptions[0]), FAILED)
+        anyio.run(run_node, settings, backend="trio")
