@@ -1,0 +1,49 @@
+"""Where the demo keeps things: everything below one directory, which the next run there replaces."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = ".roundabout-demo"
+RESULTS = ("audit.json", "summary.json", "topic.json", "processes.json", "rounds.png")
+
+
+class DemoError(Exception):
+    """The demo could not be run; the message names cause and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of one demo run."""
+
+    out: Path
+
+    @property
+    def localnet(self) -> Path:
+        """The embedded network's journal, key and localnet.json."""
+        return self.out / "run" / "localnet"
+
+    def node(self, place: int) -> Path:
+        """The data directory of one member, with its key file and configuration beside."""
+        return self.out / "run" / f"node-{place}"
+
+    def log(self, name: str) -> Path:
+        """The log of one process: JSON lines."""
+        return self.out / "logs" / f"{name}.jsonl"
+
+    def prepare(self) -> None:
+        """Make room for a new run. Raises DemoError rather than touch a directory that is not a demo's."""
+        if self.out.exists() and not self.out.is_dir():
+            raise DemoError(f"{self.out} is a file; name a directory with --out")
+        if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / MARKER).exists():
+            raise DemoError(f"{self.out} holds something else; name an empty or a new directory with --out")
+        try:
+            for name in ("run", "logs"):
+                shutil.rmtree(self.out / name, ignore_errors=True)
+            for name in RESULTS:
+                (self.out / name).unlink(missing_ok=True)
+            for directory in (self.out / "run", self.out / "logs"):
+                directory.mkdir(parents=True)
+            (self.out / MARKER).touch()
+        except OSError as error:
+            raise DemoError(f"cannot write to {self.out}: {error.strerror}; name another directory with --out") from None
