@@ -11,10 +11,10 @@ from pathlib import Path
 
 import anyio
 import structlog
-
 from learners.client import open_learner
-from ledger.hedera import Hedera, Network, open_hedera
+from ledger.hedera import Network, open_hedera
 from ledger.keys import load_key
+
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver, Means

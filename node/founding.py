@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from ledger.hedera import Hedera
 from pydantic import ValidationError
 
-from ledger.hedera import Hedera
 from node.config import ConfigError
 from node.driver import LearnerPort
 from protocol.fields import canonical
@@ -36,7 +36,9 @@ def load_preset(path: Path) -> Preset:
     try:
         table = tomllib.loads(path.read_text())
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; name a file like configs/driving.toml") from None
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}; name a file like configs/driving.toml"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}; compare it with configs/driving.toml") from None
     unknown = set(table) - {"learner", "params"}
@@ -63,7 +65,9 @@ async def params_of(preset: Preset, learner: LearnerPort, temporary: Path, **cha
         raise ConfigError(f"the key params.{first_error(error)}; see docs/parameters.md") from None
 
 
-async def found_run(hedera: Hedera, params: Params, roster: Sequence[Member], memo: str) -> tuple[TopicId, Digest]:
+async def found_run(
+    hedera: Hedera, params: Params, roster: Sequence[Member], memo: str
+) -> tuple[TopicId, Digest]:
     """Make a topic whose submit key any member has, write the genesis, and return the topic and the run."""
     topic = await hedera.create_topic(memo, [member.key for member in roster])
     genesis = Genesis(topic=topic, params=params, roster=tuple(roster))

@@ -46,4 +46,6 @@ class Layout:
                 directory.mkdir(parents=True)
             (self.out / MARKER).touch()
         except OSError as error:
-            raise DemoError(f"cannot write to {self.out}: {error.strerror}; name another directory with --out") from None
+            raise DemoError(
+                f"cannot write to {self.out}: {error.strerror}; name another directory with --out"
+            ) from None

@@ -40,7 +40,9 @@ class Family:
     async def start_localnet(self) -> Mapping[str, Any]:
         """Start the embedded network, and read what it says of itself once it is serving. Raises DemoError."""
         directory = self.layout.localnet
-        self.localnet = await self._start("localnet", roundabout("localnet", "--dir", str(directory), "--any-port"))
+        self.localnet = await self._start(
+            "localnet", roundabout("localnet", "--dir", str(directory), "--any-port")
+        )
         self._note()
         card = directory / "localnet.json"
         with anyio.move_on_after(START_SECONDS):
@@ -50,7 +52,9 @@ class Family:
                 await anyio.sleep(0.05)
             facts: Mapping[str, Any] = json.loads(card.read_text())
             return facts
-        raise DemoError(f"the embedded network did not start in {START_SECONDS:.0f} s; see {self.layout.log('localnet')}")
+        raise DemoError(
+            f"the embedded network did not start in {START_SECONDS:.0f} s; see {self.layout.log('localnet')}"
+        )
 
     async def start_node(self, place: int) -> None:
         """Start one member's daemon."""
