@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from node.config import Config
 from node.driver import Driver, Means
 from node.identity import Identity, IdentityError, load
 from node.journal import Journal
+from node.signals import cancel_on_signal
 from node.transport import Transport
 from node.wire import open_wire
 from protocol.ids import Nanoseconds, PeerId
@@ -43,17 +43,9 @@ async def run_node(config: Config) -> None:
     structlog.contextvars.bind_contextvars(peer=identity.peer)
     with held(config.data), tempfile.TemporaryDirectory(prefix="rb-") as runtime:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
             await _take_part(config, identity, Path(runtime))
     log.info("stopped")
-
-
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            log.info("stopping", signal=signal.Signals(number).name)
-            scope.cancel()
-            return
 
 
 async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:

@@ -8,7 +8,7 @@ import anyio
 import click
 from rich.console import Console
 
-from node.cli.exits import FAILED, one_line
+from node.cli.exits import FAILED, INTERRUPTED, one_line
 from node.presets import preset_file
 
 
@@ -50,11 +50,10 @@ def command(peers: int, rounds: int, seed: int, out: Path) -> None:
 
     console = Console(stderr=False)
     options = Options(peers, rounds, seed, out, preset_file("demo"))
-    try:
-        with one_line(DemoError, LedgerError, LearnerError, ConfigError):
-            holds = anyio.run(partial(run_demo, options, console))
-    except KeyboardInterrupt:
+    with one_line(DemoError, LedgerError, LearnerError, ConfigError):
+        holds = anyio.run(partial(run_demo, options, console))
+    if holds is None:
         console.print("stopped; no process is left behind")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     if not holds:
         sys.exit(FAILED)

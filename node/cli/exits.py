@@ -9,6 +9,8 @@ import click
 
 FAILED = 1
 UNUSABLE = 2
+INTERRUPTED = 130
+"""What shells say of a command that Ctrl-C ended."""
 
 
 def refuse(reason: str, status: int = UNUSABLE) -> NoReturn:

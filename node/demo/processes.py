@@ -65,7 +65,10 @@ class Family:
     async def start_other(self, arguments: Sequence[str]) -> Process:
         """Start a process that talks to us over its standard input and output."""
         process = await anyio.open_process(
-            [sys.executable, *arguments], stderr=DEVNULL, env={**os.environ, **ENVIRONMENT}
+            [sys.executable, *arguments],
+            stderr=DEVNULL,
+            env={**os.environ, **ENVIRONMENT},
+            start_new_session=True,
         )
         self.others.append(process)
         return process
@@ -92,7 +95,12 @@ class Family:
         log = self.layout.log(name).open("w")
         try:
             return await anyio.open_process(
-                command, stdin=DEVNULL, stdout=log, stderr=log, env={**os.environ, **ENVIRONMENT}
+                command,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C is for us: we end them in good order
             )
         finally:
             log.close()

@@ -25,6 +25,7 @@ from node.demo.table import head_after, live_view, plain_line, progress_bar
 from node.demo.watch import Standing, read_log, watch_balances, watch_logs, watch_topic
 from node.founding import Preset, found_run, load_preset, params_of
 from node.identity import Identity, create
+from node.signals import cancel_on_signal
 from protocol.ids import AccountId, Digest, Tinybar, TopicId
 from protocol.records import Member
 
@@ -83,8 +84,20 @@ class Demo:
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
-async def run_demo(options: Options, console: Console) -> bool:
-    """Run it; whether the audit holds. Raises DemoError, LedgerError, LearnerError, ConfigError."""
+async def run_demo(options: Options, console: Console) -> bool | None:
+    """Run it; whether the audit holds, or None when it was told to stop.
+
+    Raises DemoError, LedgerError, LearnerError, ConfigError.
+    """
+    holds: bool | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
+        holds = await _run(options, console)
+        tasks.cancel_scope.cancel()
+    return holds
+
+
+async def _run(options: Options, console: Console) -> bool:
     layout = Layout(options.out)
     layout.prepare()
     preset = load_preset(options.preset)
