@@ -6,7 +6,7 @@ It says where things are on this machine. What the members agree on is in the ge
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -49,19 +49,25 @@ class NetworkSection(_Section):
     """The address of each member we can reach, by peer id."""
 
 
-class LedgerSection(_Section):
-    """Which topic, on which Hedera network, and who pays for our messages."""
+class LedgerAccess(_Section):
+    """Which Hedera network, and who pays on it."""
 
     network: Literal["localnet", "solo", "testnet", "mainnet"]
-    topic: TopicField
     account: AccountField
     key_file: Path | None = None
-    """The account's private key (DER hex); by default the account has the identity's key."""
+    """The account's private key (DER in hex); by default the account has the identity's key."""
     mirror: Url | None = None
-    """The mirror node's REST address; testnet and mainnet have one by default."""
+    """The mirror node's REST address; each network has one by default."""
     mirror_grpc: HostPort | None = None
+    """The mirror's gRPC address: news come at once instead of by polling."""
     nodes: Mapping[AccountField, HostPort] = Field(default_factory=dict)
-    """Consensus nodes by account; testnet and mainnet have them by default."""
+    """Consensus nodes by account; each network has them by default."""
+
+
+class LedgerSection(LedgerAccess):
+    """The same, and the run's topic on it."""
+
+    topic: TopicField
 
 
 class LearnerSection(_Section):
@@ -90,23 +96,57 @@ class Config(_Section):
     log: LogSection = LogSection()
 
 
+class MemberSection(_Section):
+    """One member of a run to be founded."""
+
+    peer: PeerField
+    account: AccountField
+
+
+class FoundingConfig(_Section):
+    """A run to be founded: who takes part, by which rules, and who pays for the topic."""
+
+    preset: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "driving"
+    """A file of configs/, without its ending."""
+    memo: Annotated[str, StringConstraints(max_length=80)] = "roundabout"
+    """The topic's memo."""
+    ledger: LedgerAccess
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    """Parameters that differ from the preset's."""
+    members: Annotated[tuple[MemberSection, ...], Field(min_length=1, max_length=1000)]
+
+
+_AnyConfig = TypeVar("_AnyConfig", bound=_Section)
+
+
 def load_config(path: Path) -> Config:
-    """Read a configuration file. Raises ConfigError with one line."""
+    """Read a node's configuration. Raises ConfigError with one line."""
+    config, base = _load(path, Config), path.parent
+    identity = config.identity.model_copy(update={"file": base / config.identity.file})
+    ledger = config.ledger.model_copy(update={"key_file": _beside(path, config.ledger.key_file)})
+    return config.model_copy(update={"data": base / config.data, "identity": identity, "ledger": ledger})
+
+
+def load_founding(path: Path) -> FoundingConfig:
+    """Read what a run is to be founded with. Raises ConfigError with one line."""
+    config = _load(path, FoundingConfig)
+    ledger = config.ledger.model_copy(update={"key_file": _beside(path, config.ledger.key_file)})
+    return config.model_copy(update={"ledger": ledger})
+
+
+def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}; name an existing file with --config"
-        ) from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}; name an existing file") from None
     if len(raw) > MAX_CONFIG:
         raise ConfigError(f"{path} has {len(raw)} bytes; a configuration has at most {MAX_CONFIG}")
     try:
-        config = Config.model_validate(tomllib.loads(raw.decode()))
+        return kind.model_validate(tomllib.loads(raw.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}; see docs/configuration.md") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {_remedy(error)}; see docs/configuration.md") from None
-    return _resolved(config, path.parent)
 
 
 def _remedy(error: ValidationError) -> str:
@@ -119,9 +159,5 @@ def _remedy(error: ValidationError) -> str:
     return f"the key {first_error(error)}"
 
 
-def _resolved(config: Config, base: Path) -> Config:
-    identity = config.identity.model_copy(update={"file": base / config.identity.file})
-    ledger = config.ledger
-    if ledger.key_file is not None:
-        ledger = ledger.model_copy(update={"key_file": base / ledger.key_file})
-    return config.model_copy(update={"data": base / config.data, "identity": identity, "ledger": ledger})
+def _beside(path: Path, file: Path | None) -> Path | None:
+    return None if file is None else path.parent / file

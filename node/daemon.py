@@ -11,14 +11,14 @@ from pathlib import Path
 import anyio
 import structlog
 from learners.client import open_learner
-from ledger.hedera import Network, open_hedera
-from ledger.keys import load_key
+from ledger.hedera import open_hedera
 
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver, Means
 from node.identity import Identity, IdentityError, load
 from node.journal import Journal
+from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
 from node.transport import Transport
 from node.wire import open_wire
@@ -57,7 +57,7 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
 
     with Journal.open(config.data / "journal.db") as journal:
         async with (
-            open_hedera(network_of(config), ledger.account, account_key(config, identity)) as hedera,
+            open_hedera(network_of(ledger), ledger.account, account_key(ledger, identity)) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(
@@ -80,18 +80,6 @@ def load_identity(config: Config) -> Identity:
     if name is not None and not passphrase:
         raise IdentityError(f"the environment variable {name} is empty; set it to the key file's passphrase")
     return load(config.identity.file, passphrase)
-
-
-def account_key(config: Config, identity: Identity) -> bytes | str:
-    """The key that pays: the one in key_file, else the identity's own. Raises LedgerError."""
-    file = config.ledger.key_file
-    return identity.secret if file is None else load_key(file)
-
-
-def network_of(config: Config) -> Network:
-    """The Hedera network of a configuration."""
-    ledger = config.ledger
-    return Network(ledger.network, ledger.nodes, ledger.mirror, ledger.mirror_grpc)
 
 
 def addresses(config: Config, identity: Identity, state: RunState) -> dict[PeerId, str]:
