@@ -1,0 +1,82 @@
+"""Configuration files: what is right is read, what is wrong is refused in one line that names the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from node.config import ConfigError, load_config, load_founding
+from node.founding import load_preset
+from node.presets import preset_file
+
+GOOD = """
+data = "data"
+[identity]
+file = "identity.pem"
+[ledger]
+network = "localnet"
+topic = "0.0.1001"
+account = "0.0.1002"
+[learner]
+name = "driving"
+[learner.options]
+family = "medium"
+"""
+
+
+def written(directory: Path, text: str | bytes) -> Path:
+    path = directory / "node.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, GOOD))
+    assert config.data == tmp_path / "data"
+    assert config.identity.file == tmp_path / "identity.pem"
+    assert config.learner.options == {"family": "medium"}
+    assert config.network.listen == "/ip4/127.0.0.1/tcp/0"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("[learner]", "[learner]\nnmae = 1"), "unknown key learner.nmae"),
+        (('topic = "0.0.1001"', ""), "the key ledger.topic is missing"),
+        (("0.0.1001", "1001"), "ledger.topic"),
+        (('network = "localnet"', 'network = "fastnet"'), "ledger.network"),
+        (("[identity]", '[network]\nlisten = "0.0.0.0:80"\n[identity]'), "network.listen"),
+        (("[identity]", '[network.peers]\nnobody = "/ip4/127.0.0.1/tcp/1"\n[identity]'), "network.peers"),
+        (("data =", "data = ="), "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    path = written(tmp_path, GOOD.replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe", b"a" * 300_000])
+def test_bytes_that_are_no_configuration(tmp_path: Path, raw: bytes) -> None:
+    with pytest.raises(ConfigError):
+        load_config(written(tmp_path, raw))
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name an existing file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_a_founding_needs_members(tmp_path: Path) -> None:
+    path = written(tmp_path, 'members = []\n[ledger]\nnetwork = "testnet"\naccount = "0.0.2"\n')
+    with pytest.raises(ConfigError, match="members"):
+        load_founding(path)
+
+
+@pytest.mark.parametrize("name", ["driving", "demo"])
+def test_the_presets_are_read(name: str) -> None:
+    preset = load_preset(preset_file(name))
+    assert preset.learner == "driving"
+    assert preset.params["round_window"] > 0

@@ -1,0 +1,95 @@
+"""Stubs that whole nodes run against in tests: a topic in memory, and a learner that adds one to a number."""
+
+import hashlib
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from learners.learner import BadWeights, Comparison, LearnerSpec, TensorSpec, Training
+from ledger.topic import TopicMessage
+from protocol.ids import AccountId, Nanoseconds, Ppm, Round, RunningHash, TopicId, base64url
+
+TOPIC = TopicId("0.0.1005")
+SPEC = LearnerSpec("stub", (TensorSpec("w", (1,), "F64"),), "stub/1")
+
+
+class MemoryTopic:
+    """A topic in memory: every follower sees the same messages, each after an optional delay."""
+
+    def __init__(self, clock: "Clock", delay: float = 0.0) -> None:
+        self.messages: list[TopicMessage] = []
+        self._clock = clock
+        self._delay = delay
+        self._news = anyio.Event()
+        self._hash = bytes(48)
+
+    async def submit(self, body: bytes) -> None:
+        await anyio.sleep(self._delay)
+        last = self.messages[-1].time if self.messages else 0
+        time = Nanoseconds(max(self._clock(), last + 1))
+        self._hash = hashlib.sha384(self._hash + struct.pack(">q", time) + body).digest()
+        message = TopicMessage(
+            TOPIC, len(self.messages) + 1, time, RunningHash(base64url(self._hash)), AccountId("0.0.2"), body
+        )
+        self.messages.append(message)
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def follow(self) -> AsyncIterator[TopicMessage | None]:
+        at = len(self.messages)
+        for message in self.messages[:at]:
+            yield message
+        yield None
+        while True:
+            while at < len(self.messages):
+                yield self.messages[at]
+                at += 1
+            await self._news.wait()
+
+
+class Clock:
+    """The event loop's clock, as consensus time."""
+
+    def __call__(self) -> Nanoseconds:
+        return Nanoseconds(1_700_000_000_000_000_000 + int(anyio.current_time() * 1e9))
+
+
+@dataclass
+class StubLearner:
+    """Weights are one number; training adds one, and more is better, unless it is told to misbehave."""
+
+    step: float = 1.0
+    proposals: list[int] = field(default_factory=list)
+    adopted: list[float] = field(default_factory=list)
+
+    async def describe(self) -> LearnerSpec:
+        return SPEC
+
+    async def initial(self, out: Path) -> None:
+        out.write_bytes(struct.pack("<d", 0.0))
+
+    async def propose(self, head: Path, round: Round, out: Path) -> Training:
+        self.proposals.append(round)
+        out.write_bytes(struct.pack("<d", number_in(head) + self.step))
+        return Training(labels=1, labels_total=len(self.proposals), loss=0.0)
+
+    async def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+        gain = Ppm(max(-1_000_000, min(1_000_000, int(100_000 * (number_in(candidate) - number_in(head))))))
+        return Comparison(head=Ppm(0), candidate=gain, gain=gain, error=Ppm(0), samples=16)
+
+    async def adopt(self, head: Path, round: Round) -> None:
+        self.adopted.append(number_in(head))
+
+
+def number_in(weights: Path) -> float:
+    """The one number. Raises BadWeights unless it is finite and alone."""
+    data = weights.read_bytes()
+    if len(data) != 8:
+        raise BadWeights(f"expected 8 bytes, not {len(data)}")
+    (number,) = struct.unpack("<d", data)
+    if number != number or abs(number) == float("inf"):
+        raise BadWeights("not finite")
+    return float(number)
