@@ -153,7 +153,7 @@ class Run:
 
     def vote(
         self,
-        proposal: Proposal,
+        on: Proposal,
         voter: int,
         choice: Choice = Choice.APPROVE,
         by: int | None = None,
@@ -162,8 +162,8 @@ class Run:
         """A vote on a proposal, signed by its voter."""
         fields: dict[str, Any] = {
             "run": self.now.run,
-            "round": proposal.body.round,
-            "proposal": proposal.body.digest(),
+            "round": on.body.round,
+            "proposal": on.body.digest(),
             "voter": voter,
             "choice": choice,
             "gain": Ppm(0),
