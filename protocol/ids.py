@@ -70,6 +70,10 @@ def public_key_of(peer: PeerId) -> PublicKey:
     raw = base58.b58decode(peer)
     if len(raw) != 39 or not raw.startswith(_PEER_ID_PREFIX):
         raise ValueError("not the peer id of a secp256k1 key")
+    if (
+        base58.b58encode(raw).decode() != peer
+    ):  # b58decode forgives spaces at the end: a second name of one key
+        raise ValueError("a peer id in another form than base58")
     return PublicKey(raw[6:])
 
 

@@ -123,7 +123,8 @@ def parse_message(raw: bytes) -> Message:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first complaint of a validation, as one bounded line."""
+    """The first complaint of a validation, as one bounded line; parts of it were chosen by a stranger."""
     details = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in details["loc"])[:80]
-    return f"{where}: {details['msg'][:120]}" if where else details["msg"][:120]
+    line = f"{where}: {details['msg'][:120]}" if where else details["msg"][:120]
+    return "".join(character if character.isprintable() else "?" for character in line)

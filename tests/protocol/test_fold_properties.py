@@ -1,0 +1,203 @@
+"""fold: what holds for every sequence of records (SPEC.md, Properties)."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.errors import Ignore, Invalid, ProtocolError
+from protocol.fields import canonical
+from protocol.fold import apply, read
+from protocol.ids import SECOND
+from protocol.messages import Choice
+from protocol.records import parse_record
+from protocol.rules import close_tally, count_of, tally
+from tests.protocol.world import TOPIC, Run, fold, propose, total, verdict, vote_record
+
+CHOICES = st.sampled_from(Choice)
+ENDINGS = ("accepted", "rejected", "neutral")
+
+
+@dataclass
+class Ledger:
+    """What an outsider notes down after each record, to hold the fold to."""
+
+    endings: dict = field(default_factory=dict)
+    votes: dict = field(default_factory=dict)
+
+    def look(self, state):
+        last = state.last
+        if last is not None:
+            assert self.endings.setdefault(last.number, last.ending) == last.ending, "two outcomes"
+            assert len(last.votes) >= self.votes.get(last.number, 0)
+            assert len({vote.body.voter for vote in last.votes}) == len(last.votes)
+            self.votes[last.number] = len(last.votes)
+        totals = state.totals
+        by_ending = {name: list(self.endings.values()).count(name) for name in set(self.endings.values())}
+        assert {k: v for k in totals.__slots__ if (v := getattr(totals, k))} == by_ending
+        assert sorted(self.endings) == list(range(1, len(self.endings) + 1)), "a round is missing"
+        paid = sum(self.votes[n] for n, e in self.endings.items() if e in ("accepted", "rejected"))
+        params = state.params
+        assert total(state) == totals.accepted * params.reward_proposal + paid * params.reward_vote
+        if state.open is not None:
+            assert state.open.members
+            assert state.open.proposer in state.open.members
+            assert state.open.number == len(self.endings) + 1
+
+
+def pool(run, choices):
+    """Valid records on the open round that contradict each other: every order of them is possible."""
+    current = run.current
+    one, two = run.proposal("one"), run.proposal("two")
+    votes = run.votes(one, *choices)
+    records = [propose(one), propose(two), run.pass_turn(), run.close(), run.close()]
+    records += [vote_record(one, vote) for vote in votes]
+    records += [vote_record(two, run.vote(two, voter)) for voter in run.voters[:2]]
+    records += [vote_record(one, run.vote(one, voter, Choice.REJECT)) for voter in run.voters[1:2]]
+    records += [run.present(place) for place in range(len(run.now.roster))]
+    for some in (votes, votes[:-1], votes[1:], votes[:1]):
+        outcome = tally(count_of([v.body.choice for v in some], len(current.members)), run.now.params)
+        if outcome is not None:
+            records.append(verdict(one, some, outcome))
+    return records
+
+
+def feed(run, record, at=None):
+    try:
+        run.put(record, at=at)
+    except ProtocolError:
+        return False
+    return True
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(st.lists(CHOICES, min_size=4, max_size=4), min_size=1, max_size=4),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_interleaving_gives_two_outcomes_and_all_folds_are_equal(size, rounds, inactive_after, random):
+    run = Run(
+        size, reward_proposal=101, reward_vote=7, inactive_after=inactive_after, min_approvals=int(size > 3)
+    )
+    ledger, stale = Ledger(), []
+    for choices in rounds:
+        records = pool(run, choices) + random.sample(stale, min(4, len(stale)))
+        random.shuffle(records)
+        stale += records
+        opened, deadline = run.time, run.current.deadline
+        times = sorted(random.randint(opened, deadline + 20 * SECOND) for _ in records)
+        for time, record in zip(times, records, strict=True):
+            feed(run, record, at=time)
+            ledger.look(run.now)
+        if run.current.deadline == deadline:
+            run.expire()
+            ledger.look(run.now)
+    messages = run.topic.messages
+    assert fold(messages) == run.now
+    state, effective = None, []
+    for raw, stamp in messages:
+        try:
+            state = read(state, TOPIC, raw, stamp)
+            effective.append((raw, stamp))
+        except ProtocolError:
+            pass
+    assert fold(effective) == run.now, "what is ignored or invalid leaves no trace"
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(st.tuples(CHOICES, st.booleans()), min_size=4, max_size=4),
+    st.permutations(range(4)),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_order_and_omission_of_votes_on_the_topic_never_turns_an_outcome(size, votes, order):
+    run = Run(size)
+    proposal = run.proposal()
+    run.put(propose(proposal))
+    cast = [
+        run.vote(proposal, voter, choice)
+        for voter, (choice, sent) in zip(run.voters, votes, strict=False)
+        if sent
+    ]
+    count = count_of([vote.body.choice for vote in cast], size)
+    decided, expected = tally(count, run.now.params), close_tally(count, run.now.params)
+    for index in order:
+        if index < len(cast):
+            run.put(vote_record(proposal, cast[index]))
+    assert run.expire().last.ending == (expected or "closed")
+    assert decided in (None, expected)
+
+
+OPERATIONS = st.sampled_from(
+    ["accept", "verdict", "vote", "propose", "close", "pass", "present", "late", "replay", "mutate", "random"]
+)
+
+
+def draw_record(run, operation, data):
+    """Raw bytes for the topic: valid at times, wrong in some way at others."""
+    place = st.integers(0, len(run.now.roster))
+    earlier = [raw for raw, _ in run.topic.messages]
+    if operation == "random":
+        return data.draw(st.binary(max_size=60))
+    if operation in ("replay", "mutate") or run.now.open is None:
+        raw = bytearray(data.draw(st.sampled_from(earlier)))
+        if operation == "mutate":
+            at = data.draw(st.integers(0, len(raw) - 1)) if raw else 0
+            raw[at : at + 1] = data.draw(st.binary(max_size=2))
+        return bytes(raw)
+    if operation == "late":
+        late = run.now.last
+        if late is None or late.proposal is None:
+            return canonical(run.close())
+        return canonical(
+            vote_record(late.proposal, run.vote(late.proposal, data.draw(place), data.draw(CHOICES)))
+        )
+    simple = {"close": run.close, "pass": run.pass_turn}
+    if operation in simple:
+        return canonical(simple[operation]())
+    if operation == "present":
+        return canonical(run.present(data.draw(place)))
+    proposal = run.proposal(data.draw(st.sampled_from(["one", "two", "three"])))
+    if operation == "propose":
+        return canonical(propose(proposal))
+    if operation == "vote":
+        return canonical(vote_record(proposal, run.vote(proposal, data.draw(place), data.draw(CHOICES))))
+    if operation == "accept":
+        return canonical(verdict(proposal, run.votes(proposal, *[Choice.APPROVE] * 4), "accepted"))
+    votes = [
+        run.vote(proposal, voter, data.draw(CHOICES)) for voter in data.draw(st.lists(place, max_size=4))
+    ]
+    return canonical(verdict(proposal, votes, data.draw(st.sampled_from(ENDINGS))))
+
+
+@given(st.integers(1, 4), st.integers(0, 6), st.lists(OPERATIONS, min_size=4, max_size=40), st.data())
+@settings(max_examples=400, deadline=None)
+def test_any_sequence_gives_a_state_or_ignore_or_invalid(size, max_rounds, operations, data):
+    run = Run(size, reward_proposal=101, reward_vote=7, inactive_after=1, max_rounds=max_rounds)
+    ledger = Ledger()
+    for operation in operations:
+        raw = draw_record(run, operation, data)
+        before = run.now
+        late = run.now.open is not None and data.draw(st.integers(0, 3)) == 0
+        effective = feed(run, raw, at=run.current.deadline + SECOND if late else None)
+        assert effective != (run.now is before)
+        ledger.look(run.now)
+        if effective:
+            hash(run.now)
+            assert apply(before, parse_record(raw), run.topic.messages[-1][1]) == run.now
+    assert fold(run.topic.messages) == run.now
+
+
+@given(st.binary(max_size=200), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_before_the_genesis_too(raw, claims):
+    stamp = Run(1).topic.messages[0][1]
+    if claims:
+        raw = b'{"op":"genesis","p":"roundabout","v":1,"x":"%s"}' % raw.hex().encode()
+    try:
+        read(None, TOPIC, raw, stamp)
+    except (Ignore, Invalid):
+        return
+    raise AssertionError("that was no genesis")
