@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from ledger.pages import ChunkInfo, MessageEntry, RawEntry, cause_of, nanoseconds
-from ledger.running_hash import GENESIS, next_running_hash
+from ledger.running_hash import INITIAL_RUNNING_HASH, next_running_hash
 from ledger.topic import HistoryBroken, TopicMessage
 from protocol.ids import SECOND, AccountId, Nanoseconds, RunningHash, TopicId, base64url
 
@@ -71,7 +71,7 @@ class History:
         topic: TopicId,
         sequence: int = 0,
         time: Nanoseconds = Nanoseconds(0),  # noqa: B008 (an integer)
-        running_hash: bytes = GENESIS,
+        running_hash: bytes = INITIAL_RUNNING_HASH,
     ) -> None:
         self.topic = topic
         self.sequence = sequence

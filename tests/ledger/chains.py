@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.running_hash import GENESIS, next_running_hash
+from ledger.running_hash import INITIAL_RUNNING_HASH, next_running_hash
 from protocol.ids import AccountId, Nanoseconds, TopicId
 
 TOPIC = TopicId("0.0.1001")
@@ -40,7 +40,7 @@ class Chain:
     def __init__(self, topic: TopicId = TOPIC) -> None:
         self.topic = topic
         self.entries: list[dict[str, Any]] = []
-        self._hash = GENESIS
+        self._hash = INITIAL_RUNNING_HASH
         self._time = START * 10**9
 
     def add(
