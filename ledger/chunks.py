@@ -1,7 +1,7 @@
 """From a mirror's entries to whole messages: the history is checked, then its chunks are put together.
 
 Pure, and the same for the daemon and the auditor. The running hash covers all of an entry but its chunk
-information: who forges that can make a message vanish or fail its signature, but puts no words into any mouth.
+information: who forges that can make a message vanish or fail its signature, but puts no words in a mouth.
 """
 
 import base64

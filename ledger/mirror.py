@@ -4,7 +4,7 @@ Needs neither the Hedera SDK nor torch, so that an auditor can be small.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -71,7 +71,7 @@ class Mirror:
     ) -> None:
         await self._http.__aexit__(kind, error, trace)
 
-    async def messages(self, topic: TopicId, after: int = 0) -> AsyncIterator[RawEntry]:
+    async def messages(self, topic: TopicId, after: int = 0) -> AsyncGenerator[RawEntry, None]:
         """The entries of a topic that the mirror has now, from the one after `after` on.
 
         Nothing is verified: feed them to a `History`. Raises LedgerError.

@@ -25,7 +25,8 @@ RawEntry = Mapping[str, Any]
 
 
 def _entity(text: str) -> str:
-    if not is_entity(text):
+    # Numbers are 64 bits, signed, wherever they are packed.
+    if not is_entity(text) or int(text.rpartition(".")[2]) >= 2**63:
         raise ValueError("not a Hedera id like 0.0.1234")
     return text
 

@@ -226,7 +226,21 @@ def test_any_flipped_bit_is_refused(place, name, data):
 
 @pytest.mark.parametrize("name", [*COVERED, "running_hash_version"])
 @pytest.mark.parametrize(
-    "value", [None, "", -1, [], {}, True, 1.0, "AAA", "not base64!", "0.0.01", "é" * 20_000]
+    "value",
+    [
+        None,
+        "",
+        -1,
+        [],
+        {},
+        True,
+        1.0,
+        "AAA",
+        "not base64!",
+        "0.0.01",
+        "0.0.9999999999999999999",
+        "é" * 20_000,
+    ],
 )
 def test_junk_in_a_field_is_refused(name, value: Any):
     entry = sample().entries[0] | {name: value}
