@@ -159,8 +159,8 @@ class History:
             entry.payer_account_id,
             initial.account_id,
             initial.transaction_valid_start,
-            initial.nonce,
-            initial.scheduled,
+            initial.nonce or 0,
+            bool(initial.scheduled),
         )
         group = self._open.get(key)
         if group is None:

@@ -100,7 +100,7 @@ async def follow(
                     _log.warning(
                         "topic %s is out of reach, and tried again until it is back: %s", topic, error
                     )
-                away, pause = True, min(2 * pause + _LAG_SECONDS, _LONGEST_PAUSE)
+                away, pause = True, min(2 * pause, _LONGEST_PAUSE) if away else _LAG_SECONDS
             else:
                 if away:
                     _log.info("topic %s is within reach again", topic)

@@ -122,7 +122,9 @@ class Hedera:
         """
         if not 1 <= len(body) <= MAX_BODY:
             raise TopicRefused(f"a topic message has 1 to {MAX_BODY} bytes, not {len(body)}; shorten it")
-        transaction = TopicMessageSubmitTransaction(SdkTopic.from_string(topic), body, chunk_size=CHUNK)
+        transaction = TopicMessageSubmitTransaction(
+            SdkTopic.from_string(_entity(topic)), body, chunk_size=CHUNK
+        )
         await self._execute(transaction, f"write to topic {topic}", TopicRefused)
 
     def topic(self, topic: TopicId) -> "HederaTopic":

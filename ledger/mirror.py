@@ -24,6 +24,7 @@ MAX_TRANSACTIONS = 10_000
 """The most transactions one call returns."""
 
 _FIRST_PAUSE = 0.1
+_TRICKLE = 3
 _Entry = TypeVar("_Entry", bound=BaseModel)
 
 
@@ -48,6 +49,7 @@ class Mirror:
         """
         self.url = url.rstrip("/")
         self._attempts = attempts
+        self._timeout = timeout
         try:
             parsed = httpx.URL(self.url)
         except httpx.InvalidURL as error:
@@ -178,7 +180,7 @@ class Mirror:
             try:
                 status, body = await self._get(path)
                 break
-            except (httpx.HTTPError, httpx.StreamError, _Unavailable) as error:
+            except (httpx.HTTPError, httpx.StreamError, TimeoutError, _Unavailable) as error:
                 if not left:
                     cause = str(error) or type(error).__name__
                     raise LedgerError(
@@ -206,6 +208,11 @@ class Mirror:
         return page
 
     async def _get(self, path: str) -> tuple[int, bytes]:
+        # The client's own timeout is for each read, and a mirror that trickles would never meet it.
+        with anyio.fail_after(_TRICKLE * self._timeout):
+            return await self._read(path)
+
+    async def _read(self, path: str) -> tuple[int, bytes]:
         async with self._http.stream("GET", path) as response:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
                 raise _Unavailable(f"it answered {response.status_code}")

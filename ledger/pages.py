@@ -44,8 +44,9 @@ class InitialTransaction(BaseModel):
     model_config = _STRICT
 
     account_id: _Entity
-    nonce: int = 0
-    scheduled: bool = False
+    # Mirrors show null for both in what they stored long ago.
+    nonce: int | None = None
+    scheduled: bool | None = None
     transaction_valid_start: _Time
 
 

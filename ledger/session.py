@@ -161,18 +161,29 @@ class Session:
 
 
 def nodes_of(name: str, nodes: Mapping[str, str]) -> tuple[Node, ...]:
-    """The nodes by account, or those of a public network's address book (asked from its mirror; blocks)."""
-    if nodes:
-        return tuple(
-            Node(SdkAccount.from_string(account), address, None) for account, address in nodes.items()
-        )
+    """The nodes by account, or those in a public network's address book, asked of its mirror. Blocks.
+
+    Raises LedgerError.
+    """
+    if not nodes:
+        try:
+            found = Network(name).nodes
+        except ValueError as error:
+            raise LedgerError(
+                f"no nodes are known for the network {name!r}; give them in [ledger] nodes"
+            ) from error
+        return tuple(Node(node._account_id, str(node._address), node._address_book) for node in found)
+    return tuple(_node(account, address) for account, address in nodes.items())
+
+
+def _node(account: str, address: str) -> Node:
     try:
-        network = Network(name)
+        node = _Node(SdkAccount.from_string(account), address, None)
     except ValueError as error:
         raise LedgerError(
-            f"no nodes are known for the network {name!r}; give them in [ledger] nodes"
+            f"{account!r} at {address!r} is no node; [ledger] nodes wants 0.0.3 at host:port"
         ) from error
-    return tuple(Node(node._account_id, str(node._address), node._address_book) for node in network.nodes)
+    return Node(node._account_id, address, None)
 
 
 class Submission:

@@ -140,6 +140,14 @@ def test_what_is_unfinished_at_the_end_is_reported():
     assert [drop.sequence for drop in history.unfinished()] == [1]
 
 
+def test_null_in_an_old_chunk_means_what_it_left_out():
+    chain = Chain()
+    chain.add(b"a", chunk=Chunk(1, 1, 2))
+    chain.add(b"b", chunk=Chunk(1, 2, 2))
+    chain.entries[1]["chunk_info"]["initial_transaction_id"] |= {"nonce": None, "scheduled": None}
+    assert [message.body for message in read(chain)[0]] == [b"ab"]
+
+
 @st.composite
 def submissions(draw: st.DrawFn) -> list[tuple[int, AccountId, tuple[bytes, ...]]]:
     """Messages as their authors meant them: valid start, payer, pieces."""

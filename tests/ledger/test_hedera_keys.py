@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ledger.hiero import PrivateKey
 from ledger.keys import Threshold, load_key, sdk_key, signing_key
-from ledger.session import TransactionClock
+from ledger.session import TransactionClock, nodes_of
 from ledger.topic import LedgerError
 from protocol.ids import PublicKey
 
@@ -100,3 +100,18 @@ def test_valid_starts_increase_by_a_microsecond_whatever_the_clock_does(steps):
     clock = TransactionClock(lambda: next(now))
     starts = [clock.next() for _ in steps]
     assert all(later - earlier >= 1_000 for earlier, later in pairwise(starts))
+
+
+@pytest.mark.parametrize(
+    "nodes", [{"0.0.3": "nowhere"}, {"0.0.3": ""}, {"x": "127.0.0.1:1"}, {"": "127.0.0.1:1"}]
+)
+def test_a_node_that_is_none_names_the_setting(nodes):
+    with pytest.raises(LedgerError, match=r"\[ledger\] nodes"):
+        nodes_of("localnet", nodes)
+
+
+def test_a_network_that_nobody_knows_needs_nodes():
+    with pytest.raises(
+        LedgerError, match=r"no nodes are known for the network 'nowhere'; .*\[ledger\] nodes"
+    ):
+        nodes_of("nowhere", {})

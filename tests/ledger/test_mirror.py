@@ -241,3 +241,20 @@ def test_nodes_and_topic():
     info = run("asyncio", answering(topic), lambda mirror: mirror.topic_info(TOPIC))
     assert info.memo == "a run"
     assert info.submit_key is not None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_mirror_that_trickles_is_given_up(backend, monkeypatch):
+    monkeypatch.setattr(mirror_module, "_TRICKLE", 0)
+
+    class Trickle(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                await anyio.lowlevel.checkpoint()
+                yield b" "
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Trickle())
+
+    with pytest.raises(LedgerError, match="TimeoutError; is it running"):
+        run(backend, answer, everything, attempts=1)
