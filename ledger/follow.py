@@ -1,0 +1,116 @@
+"""Following a topic: verified pages from REST; the mirror's gRPC stream only says when to look again."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+
+import anyio
+from anyio import from_thread, lowlevel
+
+from ledger.chunks import History
+from ledger.mirror import Mirror
+from ledger.topic import HistoryBroken, LedgerError, TopicMessage
+from protocol.ids import TopicId
+
+POLL_SECONDS = 2.0
+"""How often to look without news, while the mirror's stream is up."""
+BARE_POLL_SECONDS = 0.5
+"""How often to look where there is no stream."""
+
+_LAG_SECONDS = 0.25
+_LONGEST_PAUSE = 8.0
+
+_log = logging.getLogger(__name__)
+
+Subscribe = Callable[[Callable[[], None], Callable[[], None]], Callable[[], None]]
+"""Takes what to call on news and what to call at the end, both from a thread; returns the way to stop."""
+
+
+class Bell:
+    """Rung from a foreign thread, waited for in the event loop; a ring too many or too few does no harm."""
+
+    def __init__(self, subscribe: Subscribe) -> None:
+        self._subscribe = subscribe
+        self._token = lowlevel.current_token()
+        self._rung = anyio.Event()
+        self._stop: Callable[[], None] | None = None
+        self._ended = False
+
+    def listen(self) -> None:
+        """Forget earlier rings, and subscribe again where the subscription ended."""
+        self._rung = anyio.Event()
+        if self._ended:
+            self.stop()
+        if self._stop is None:
+            self._ended = False
+            self._stop = self._subscribe(self._on_news, self._on_end)
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it rang since `listen`, after at most this long."""
+        with anyio.move_on_after(seconds):
+            await self._rung.wait()
+        return self._rung.is_set()
+
+    def stop(self) -> None:
+        """End the subscription."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+
+    def _on_news(self) -> None:
+        # One ring is enough until somebody listens again; each costs a trip into the event loop.
+        if self._rung.is_set():
+            return
+        with suppress(anyio.RunFinishedError):
+            from_thread.run_sync(self._ring, token=self._token)
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+    def _ring(self) -> None:
+        self._rung.set()
+
+
+async def follow(
+    mirror: Mirror, topic: TopicId, after: int, subscribe: Subscribe | None
+) -> AsyncIterator[TopicMessage]:
+    """Every message of a topic with a sequence number greater than `after`, without end.
+
+    Always read from the first message, since only a whole chain can be verified. Raises HistoryBroken.
+    """
+    history = History(topic)
+    bell = Bell(subscribe) if subscribe is not None else None
+    poll = BARE_POLL_SECONDS if bell is None else POLL_SECONDS
+    pause, away, woken = 0.0, False, False
+    try:
+        while True:
+            if bell is not None:
+                bell.listen()
+            before = history.sequence
+            try:
+                async with aclosing(mirror.messages(topic, history.sequence)) as entries:
+                    async for entry in entries:
+                        for result in history.add(entry):
+                            if isinstance(result, TopicMessage) and result.sequence > after:
+                                yield result
+            except HistoryBroken:
+                raise
+            except LedgerError as error:
+                if not away:
+                    _log.warning(
+                        "topic %s is out of reach, and tried again until it is back: %s", topic, error
+                    )
+                away, pause = True, min(2 * pause, _LONGEST_PAUSE) if away else _LAG_SECONDS
+            else:
+                if away:
+                    _log.info("topic %s is within reach again", topic)
+                away = False
+                # The stream may be ahead of REST by a moment.
+                pause = _LAG_SECONDS if woken and history.sequence == before else poll
+            if bell is None:
+                await anyio.sleep(pause)
+            else:
+                woken = await bell.wait(pause)
+    finally:
+        if bell is not None:
+            bell.stop()
