@@ -39,7 +39,7 @@ def network_of(access: LedgerAccess) -> Network:
         name=access.network,
         mirror_rest=access.mirror or defaults.mirror,
         mirror_grpc=access.mirror_grpc or (None if access.mirror else defaults.mirror_grpc),
-        nodes=dict(access.nodes) or defaults.nodes,
+        nodes={str(account): address for account, address in access.nodes.items()} or defaults.nodes,
     )
 
 

@@ -1,6 +1,6 @@
 """Watching a run from outside: the topic through the mirror, and what each daemon logs about itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ class Standing:
     labels: dict[int, int] = field(default_factory=dict)
     """Labels collected so far, by place."""
     balances: dict[AccountId, int] = field(default_factory=dict)
-    lap_success: dict[Digest, dict[str, float]] = field(default_factory=dict)
+    lap_success: dict[Digest, Mapping[str, float]] = field(default_factory=dict)
     """Lap success of heads on held-out tracks, by family."""
 
     @property
