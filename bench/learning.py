@@ -2,9 +2,9 @@
 
     python bench/learning.py --seed 0 [--order tight-first] [--rounds 20] [--labels 250]
 
-The real learners, one process, no network. Turn order is drawn anew for each cycle of five from the seed, unless
---order names a fixed one. Votes follow the three-valued rule with the deadband max(0.2%, 0.67 standard errors);
-a candidate is accepted when approvals, the proposer's among them, outnumber rejections.
+The real learners, one process, no network. Turn order is drawn anew for each cycle of five from the seed,
+unless --order names a fixed one. Votes follow the three-valued rule with the deadband max(0.2%, 0.67 standard
+errors); a candidate is accepted when approvals, the proposer's among them, outnumber rejections.
 """
 
 import argparse
@@ -49,7 +49,9 @@ class Tally:
 
 def main() -> None:
     """Run one experiment and print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--order", choices=["drawn", *ORDERS], default="drawn")
     parser.add_argument("--rounds", type=int, default=20)

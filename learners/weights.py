@@ -1,7 +1,7 @@
 """Tensors to safetensors bytes and back; what a stranger sent is checked before anything is allocated for it.
 
-The bytes are canonical: for a spec there is exactly one header, so the same tensors have one digest, and a header
-need not be parsed to be checked. It is the header the safetensors library writes, without metadata.
+The bytes are canonical: for a spec there is exactly one header, so the same tensors have one digest, and a
+header need not be parsed to be checked. It is the header the safetensors library writes, without metadata.
 """
 
 import json
@@ -31,7 +31,8 @@ _RANK = {name: rank for rank, name in enumerate(_DTYPES)}
 def spec_of(tensors: Mapping[str, torch.Tensor]) -> tuple[TensorSpec, ...]:
     """The specs of tensors, sorted by name. Raises KeyError for an element type that is not supported."""
     return tuple(
-        TensorSpec(name, tuple(tensor.shape), _NAMES[tensor.dtype]) for name, tensor in sorted(tensors.items())
+        TensorSpec(name, tuple(tensor.shape), _NAMES[tensor.dtype])
+        for name, tensor in sorted(tensors.items())
     )
 
 
@@ -61,7 +62,9 @@ def load_tensors(data: bytes | Path, specs: tuple[TensorSpec, ...]) -> dict[str,
     if raw[:8] != header[:8]:
         raise BadWeights(f"the header's length is {int.from_bytes(raw[:8], 'little')}, not {len(header) - 8}")
     if raw[: len(header)] != header or len(raw) != size:
-        raise BadWeights("the header does not name the spec's tensors, shapes, types and offsets in canonical form")
+        raise BadWeights(
+            "the header is not the canonical one of the spec's tensors, shapes, types and offsets"
+        )
     return _tensors(raw, len(header), specs)
 
 

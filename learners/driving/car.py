@@ -22,11 +22,10 @@ GRAVITY = 9.81
 _ACCELERATION = 4.0
 _BRAKING = 8.0
 _DRAG = 0.02
-# A car moves at most 1.25 m a step, less than two points of the longest track, so its next nearest point is in here.
+# A car moves at most 1.25 m a step, two points of the shortest track, so its next nearest point is in here.
 _NEAR = np.arange(-2, 9)
 
 Bools = NDArray[np.bool_]
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Lanes:
         return len(self.track)
 
     def keep(self, chosen: Bools) -> "Lanes":
-        """Only the chosen lanes, in order; dropping the finished ones is most of what makes a rollout fast."""
+        """Only the chosen lanes, in order; dropping the finished ones makes rollouts fast."""
         return Lanes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
     def replaced(self, chosen: Bools, by: "Lanes") -> "Lanes":
@@ -65,7 +64,7 @@ class Lanes:
 
 
 def start(tracks: Tracks, which: Ints, rng: np.random.Generator) -> Lanes:
-    """Cars at random places of their tracks, near the centreline, rolling. which: (lanes,) indices of tracks."""
+    """Cars at random places of their tracks, near the centreline, rolling. which: (lanes,) tracks."""
     lanes = len(which)
     station = rng.integers(0, POINTS, lanes)
     offset = rng.uniform(-0.2, 0.2, lanes).astype(np.float32) * tracks.half_width[which]
@@ -86,7 +85,7 @@ def start(tracks: Tracks, which: Ints, rng: np.random.Generator) -> Lanes:
 
 
 def step(lanes: Lanes, tracks: Tracks, actions: Floats) -> Lanes:
-    """Every lane STEP_SECONDS later. actions: (lanes, 2) in [-1, 1], steering (left positive) and throttle or brake."""
+    """Every lane, STEP_SECONDS on. actions: (lanes, 2) in [-1, 1], steering (left positive) and throttle."""
     command = actions.clip(-1, 1)
     reach = STEERING_RATE * STEP_SECONDS
     steering = lanes.steering + (command[:, 0] * MAX_STEERING - lanes.steering).clip(-reach, reach)

@@ -1,4 +1,4 @@
-"""DAgger (Ross, Gordon, Bagnell 2011): the policy drives, the expert labels, the labels add up, the policy is fitted."""
+"""DAgger (Ross, Gordon, Bagnell 2011): the policy drives, the expert labels, the policy is fitted."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from learners.driving.track import Tracks
 
 LANES = 8
 """Cars that collect side by side."""
+DRIVE_STEPS = 400
+"""How long each of them drives: 20 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,27 @@ class Schedule:
 def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> Demonstrations:
     """Exactly `labels` states that driving led to, each with the expert's action there.
 
-    policy: who drives; None lets the expert drive, for a peer that has no data yet.
+    policy: who drives; None lets the expert drive, for a peer that has no data yet. Driving is free and
+    labels are not, so states are drawn from long drives: neighbours in time would say the same twice.
     """
     rng = np.random.default_rng(seed)
     lanes = car.start(tracks, rng.integers(0, len(tracks), LANES), rng)
+    steps = max(DRIVE_STEPS, math.ceil(labels / LANES))
     observations, actions = [], []
-    for _ in range(math.ceil(labels / LANES)):
+    for _ in range(steps):
         seen, wanted = observe(lanes, tracks), expert.drive(lanes, tracks)
         observations.append(seen)
         actions.append(wanted)
         lanes = car.step(lanes, tracks, wanted if policy is None else policy(seen))
         lanes = _restart_finished(lanes, tracks, rng)
-    return Demonstrations(np.concatenate(observations)[:labels], np.concatenate(actions)[:labels])
+    chosen = rng.choice(steps * LANES, labels, replace=False)
+    return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
 
 
-def fit(head: Weights, demonstrations: Demonstrations, schedule: Schedule, seed: int) -> tuple[Weights, float]:
-    """Weights fitted to the demonstrations, starting from the head's, and the mean loss of the last tenth of steps."""
+def fit(
+    head: Weights, demonstrations: Demonstrations, schedule: Schedule, seed: int
+) -> tuple[Weights, float]:
+    """Weights fitted from the head's to the demonstrations, and the mean loss of the last tenth of steps."""
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
     adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
     anneal = torch.optim.lr_scheduler.CosineAnnealingLR(adam, schedule.steps, schedule.final_rate)

@@ -35,13 +35,13 @@ class Dataset:
     """What a peer has been shown so far. Its folder is private and outlives the process."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the folder, and read what earlier processes left there. Raises LearnerError on a damaged file."""
+        """Open the folder, and read what earlier processes left. Raises LearnerError on a damaged file."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._rounds = {_round_of(path): _read(path) for path in sorted(folder.glob("round-*.safetensors"))}
 
     def of(self, round: Round) -> Demonstrations | None:
-        """What was collected in a round, or None. A turn that is taken again reuses it: labels are not free."""
+        """What was collected in a round, or None. A turn taken again reuses it: labels are not free."""
         return self._rounds.get(round)
 
     def append(self, round: Round, demonstrations: Demonstrations) -> None:
@@ -59,7 +59,8 @@ class Dataset:
         """Everything, in order of rounds, so that a restart trains on the same sequence."""
         turns = [self._rounds[round] for round in sorted(self._rounds)] or [EMPTY]
         return Demonstrations(
-            np.concatenate([turn.observations for turn in turns]), np.concatenate([turn.actions for turn in turns])
+            np.concatenate([turn.observations for turn in turns]),
+            np.concatenate([turn.actions for turn in turns]),
         )
 
     def __len__(self) -> int:
@@ -78,7 +79,10 @@ def _read(path: Path) -> Demonstrations:
     size = path.stat().st_size
     row = 4 * (OBSERVATION + ACTIONS)
     for labels in range(size // row, max(0, size // row - 8), -1):
-        specs = (TensorSpec("actions", (labels, ACTIONS), "F32"), TensorSpec("observations", (labels, OBSERVATION), "F32"))
+        specs = (
+            TensorSpec("actions", (labels, ACTIONS), "F32"),
+            TensorSpec("observations", (labels, OBSERVATION), "F32"),
+        )
         try:
             found = weights.load_tensors(path, specs)
         except BadWeights:

@@ -14,7 +14,7 @@ _SPEEDS = (3.0, 22.0)
 
 
 def drive(lanes: Lanes, tracks: Tracks) -> Floats:
-    """The expert's actions: (lanes, 2), steering and throttle in [-1, 1]. It sees the centreline, not the rays."""
+    """The expert's actions: (lanes, 2), steering and throttle in [-1, 1]. It sees the centreline."""
     return np.stack([_steering(lanes, tracks), _throttle(lanes, tracks)], axis=1)
 
 
@@ -25,7 +25,8 @@ def _steering(lanes: Lanes, tracks: Tracks) -> Floats:
     bearing = np.arctan2(away_y, away_x) - lanes.heading
     distance = np.hypot(away_x, away_y).clip(1.0, None)
     angle = np.arctan(2 * WHEELBASE * np.sin(bearing) / distance)
-    return (angle / MAX_STEERING).clip(-1, 1)
+    steering: Floats = np.clip(angle / MAX_STEERING, -1, 1, dtype=np.float32)
+    return steering
 
 
 def _throttle(lanes: Lanes, tracks: Tracks) -> Floats:
@@ -33,4 +34,5 @@ def _throttle(lanes: Lanes, tracks: Tracks) -> Floats:
     bends = np.abs(tracks.curvature[lanes.track[:, None], (lanes.station[:, None] + points) % POINTS])
     allowed = _GRIP_SHARE * FRICTION * GRAVITY / bends.clip(1e-3, None) + 2 * _BRAKING * _HORIZON
     target = np.sqrt(allowed.min(axis=1)).clip(*_SPEEDS)
-    return ((target - lanes.speed) * 0.6).clip(-1, 1)
+    throttle: Floats = np.clip((target - lanes.speed) * 0.6, -1, 1, dtype=np.float32)
+    return throttle

@@ -24,7 +24,7 @@ _GENTLE = ((60.0, 80.0), 3, 0.15)
 _MEDIUM = ((45.0, 65.0), 6, 0.32)
 _TIGHT = ((30.0, 52.0), 9, 0.45)
 
-# Curvature and width are what separates peers: a policy trained on gentle tracks alone completes 3% of tight laps.
+# Curvature and width separate peers: a policy trained on gentle tracks alone fails on tight ones.
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "gentle-wide": Family("gentle-wide", *_GENTLE, half_width=(3.5, 5.0)),

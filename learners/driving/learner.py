@@ -41,7 +41,7 @@ class DrivingLearner:
         write_whole(out, weights.dump(initial_weights(self._options.hidden)))
 
     def propose(self, head: Path, round: Round, out: Path) -> Training:
-        """Collect this round's labels, unless they are there from an earlier attempt, and fit the head to all of them.
+        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels so far.
 
         The same head, round and data give the same bytes on the same machine.
         """

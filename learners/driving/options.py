@@ -32,7 +32,7 @@ class DrivingOptions(BaseModel):
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
     seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
-    """Of all that is private and random: tracks, starts, batches. Two peers with one seed share their tracks."""
+    """Of all that is private and random: tracks, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
     validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 16

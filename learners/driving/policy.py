@@ -1,8 +1,10 @@
-"""The policy: a multilayer perceptron of fifteen inputs, two hidden layers and two outputs, as plain functions.
+"""The policy: a perceptron of fifteen inputs, two hidden layers and two outputs, as plain functions.
 
 Weights are a mapping of names to tensors and are never loaded into a live model.
 """
 
+import itertools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,23 +28,21 @@ def tensor_specs(hidden: int) -> tuple[TensorSpec, ...]:
     """The tensors of a policy with two hidden layers of `hidden` units, sorted by name."""
     sizes = [OBSERVATION, hidden, hidden, ACTIONS]
     specs = []
-    for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         specs.append(TensorSpec(f"layer{layer}.bias", (outputs,), "F32"))
         specs.append(TensorSpec(f"layer{layer}.weight", (outputs, inputs), "F32"))
     return tuple(specs)
 
 
 def initial_weights(hidden: int) -> dict[str, Tensor]:
-    """The weights every run starts from: uniform in +-1/sqrt(inputs), from a generator whose bits are specified.
+    """The weights every run starts from: uniform in +-1/sqrt(inputs), from a generator with specified bits.
 
     torch draws differently from one version to the next; PCG64 and exact arithmetic do not.
     """
     rng = np.random.Generator(np.random.PCG64(INITIAL_SEED))
-    inputs = {spec.name.split(".")[0]: spec.shape[-1] for spec in tensor_specs(hidden) if len(spec.shape) == 2}
-    return {
-        spec.name: torch.from_numpy(_uniform(rng, spec.shape, inputs[spec.name.split(".")[0]]))
-        for spec in tensor_specs(hidden)
-    }
+    specs = tensor_specs(hidden)
+    inputs = {_layer(spec): spec.shape[1] for spec in specs if spec.name.endswith(".weight")}
+    return {spec.name: torch.from_numpy(_uniform(rng, spec.shape, inputs[_layer(spec)])) for spec in specs}
 
 
 def act(weights: Weights, observations: Tensor) -> Tensor:
@@ -64,5 +64,10 @@ def policy_of(weights: Weights) -> Policy:
 
 
 def _uniform(rng: np.random.Generator, shape: tuple[int, ...], inputs: int) -> Floats:
-    bound = 1 / np.sqrt(inputs)
-    return (rng.uniform(-1.0, 1.0, shape) * bound).astype(np.float32)
+    bound = 1 / math.sqrt(inputs)
+    drawn: Floats = (rng.uniform(-1.0, 1.0, shape) * bound).astype(np.float32)
+    return drawn
+
+
+def _layer(spec: TensorSpec) -> str:
+    return spec.name.partition(".")[0]

@@ -18,7 +18,7 @@ _SIDES = np.arange(2)[:, None] * BORDER_POINTS
 
 
 def observe(lanes: Lanes, tracks: Tracks) -> Floats:
-    """Observations (lanes, 15): speed and steering as shares of their limits, then rays from right to left / RANGE."""
+    """Observations (lanes, 15): speed, steering and rays as shares of their limits."""
     out = np.empty((len(lanes), OBSERVATION), np.float32)
     out[:, 0] = lanes.speed / MAX_SPEED
     out[:, 1] = lanes.steering / MAX_STEERING

@@ -26,8 +26,8 @@ def by_sight(policy: Policy) -> Pilot:
 def laps(pilot: Pilot, tracks: Tracks, seed: int, repeats: int = 1) -> NDArray[np.float64]:
     """Lap progress of one car a track in [0, 1], 1 for a completed lap: (repeats * tracks,).
 
-    The same seed gives the same starts to every pilot. A lap ends when it is completed, at the first departure
-    from the track, or after MAX_STEPS.
+    The same seed gives the same starts to every pilot. A lap ends when it is completed, when the car leaves
+    the track, or after MAX_STEPS.
     """
     which = np.tile(np.arange(len(tracks)), repeats)
     lanes = car.start(tracks, which, np.random.default_rng(seed))

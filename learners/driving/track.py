@@ -129,7 +129,7 @@ def stack(tracks: list[Track]) -> Tracks:
         tangent_x=column("tangent_x"),
         tangent_y=column("tangent_y"),
         curvature=column("curvature"),
-        spacing=column("length") / POINTS,
+        spacing=np.divide(column("length"), POINTS, dtype=np.float32),
         half_width=column("half_width"),
         length=column("length"),
         border_x=np.ascontiguousarray(borders[..., 0]),
