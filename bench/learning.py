@@ -1,0 +1,137 @@
+"""What five peers with five private families of tracks learn together, and what each of them learns alone.
+
+    python bench/learning.py --seed 0 [--order tight-first] [--rounds 20] [--labels 250]
+
+The real learners, one process, no network. Turn order is drawn anew for each cycle of five from the seed,
+unless --order names a fixed one. Votes follow the three-valued rule with the deadband max(0.2%, 0.67 standard
+errors); a candidate is accepted when approvals, the proposer's among them, outnumber rejections.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from learners import weights
+from learners.driving.family import FAMILIES
+from learners.driving.learner import DrivingLearner
+from learners.driving.policy import policy_of
+from learners.driving.rollout import by_sight
+from learners.driving.score import held_out, lap_success
+from learners.learner import Comparison
+from protocol.ids import Round
+
+NAMES = list(FAMILIES)
+ORDERS = {
+    "easy-first": NAMES,
+    "tight-first": NAMES[::-1],
+    "tight-narrow-first": [NAMES[4], *NAMES[:4]],
+}
+DEADBAND_PPM = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The votes of one round, the proposer's own approval included."""
+
+    approvals: int
+    rejections: int
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.approvals > self.rejections
+
+
+def main() -> None:
+    """Run one experiment and print one JSON line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--order", choices=["drawn", *ORDERS], default="drawn")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--labels", type=int, default=250)
+    parser.add_argument("--tracks", type=int, default=100)
+    parser.add_argument("--alone", action="store_true", help="also train each peer alone on its own share")
+    parser.add_argument("--options", default="{}", help="JSON of further options of every learner")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sys.stdout.write(json.dumps(experiment(arguments, Path(folder))) + "\n")
+
+
+def experiment(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """One run; success is the share of laps completed on fresh tracks, per family."""
+    began = time.perf_counter()
+    common = {"labels_per_turn": arguments.labels, **json.loads(arguments.options)}
+    peers = {
+        name: DrivingLearner({"family": name, "seed": arguments.seed * 5 + index, **common}, folder / name)
+        for index, name in enumerate(NAMES)
+    }
+    fresh = held_out(list(FAMILIES.values()), arguments.tracks)
+
+    def success(blob: Path) -> dict[str, float]:
+        tensors = weights.load(blob, peers[NAMES[0]].describe())
+        shares = lap_success(by_sight(policy_of(tensors)), fresh, len(FAMILIES))
+        return {"mean": round(sum(shares) / len(shares), 3)} | dict(zip(NAMES, shares, strict=True))
+
+    head = folder / "initial"
+    peers[NAMES[0]].initial(head)
+    before, rounds = success(head), []
+    for number, proposer in zip(range(1, arguments.rounds + 1), _turns(arguments), strict=False):
+        candidate = folder / f"candidate-{number}"
+        peers[proposer].propose(head, Round(number), candidate)
+        tally = _vote(peers, proposer, head, candidate, Round(number))
+        rounds.append(f"{NAMES.index(proposer)}{'+' if tally.is_accepted else '-'}")
+        head = candidate if tally.is_accepted else head
+    seconds = round(time.perf_counter() - began, 1)
+    result: dict[str, object] = {
+        "seed": arguments.seed,
+        "order": arguments.order,
+        "initial": before["mean"],
+        "together": success(head),
+        "rounds": " ".join(rounds),
+        "seconds": seconds,
+    }
+    if arguments.alone:
+        result["alone"] = {name: success(_alone(name, arguments, common, folder)) for name in NAMES}
+    return result
+
+
+def _turns(arguments: argparse.Namespace) -> Iterator[str]:
+    rng = random.Random(arguments.seed)
+    while True:
+        yield from ORDERS.get(arguments.order) or rng.sample(NAMES, len(NAMES))
+
+
+def _vote(
+    peers: dict[str, DrivingLearner], proposer: str, head: Path, candidate: Path, number: Round
+) -> Tally:
+    gains = [peers[name].score(head, candidate, number) for name in NAMES if name != proposer]
+    return Tally(
+        approvals=1 + sum(seen.gain > _deadband(seen) for seen in gains),
+        rejections=sum(seen.gain < -_deadband(seen) for seen in gains),
+    )
+
+
+def _deadband(seen: Comparison) -> float:
+    return max(DEADBAND_PPM, 0.67 * seen.error)
+
+
+def _alone(name: str, arguments: argparse.Namespace, common: dict[str, object], folder: Path) -> Path:
+    options = {"family": name, "seed": arguments.seed * 5 + NAMES.index(name), **common}
+    learner = DrivingLearner(options, folder / f"alone-{name}")
+    head = folder / "initial"
+    for number in range(1, arguments.rounds // len(NAMES) + 1):
+        candidate = folder / f"alone-{name}-{number}"
+        learner.propose(head, Round(number), candidate)
+        head = candidate
+    return head
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""DAgger (Ross, Gordon, Bagnell 2011): the policy drives, the expert labels, the policy is fitted."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from learners.driving import car, expert
+from learners.driving.dataset import Demonstrations
+from learners.driving.policy import Weights, act
+from learners.driving.rays import observe
+from learners.driving.rollout import Policy
+from learners.driving.track import Tracks
+
+LANES = 8
+"""Cars that collect side by side."""
+DRIVE_STEPS = 400
+"""How long each of them drives: 20 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a policy is fitted."""
+
+    steps: int = 500
+    batch: int = 256
+    rate: float = 1e-3
+    """Adam's learning rate at the start; it falls along a cosine"""
+    final_rate: float = 1e-4
+    """to this."""
+
+
+def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> Demonstrations:
+    """Exactly `labels` states that driving led to, each with the expert's action there.
+
+    policy: who drives; None lets the expert drive, for a peer that has no data yet. Driving is free and
+    labels are not, so states are drawn from long drives: neighbours in time would say the same twice.
+    """
+    rng = np.random.default_rng(seed)
+    lanes = car.start(tracks, rng.integers(0, len(tracks), LANES), rng)
+    steps = max(DRIVE_STEPS, math.ceil(labels / LANES))
+    observations, actions = [], []
+    for _ in range(steps):
+        seen, wanted = observe(lanes, tracks), expert.drive(lanes, tracks)
+        observations.append(seen)
+        actions.append(wanted)
+        lanes = car.step(lanes, tracks, wanted if policy is None else policy(seen))
+        lanes = _restart_finished(lanes, tracks, rng)
+    chosen = rng.choice(steps * LANES, labels, replace=False)
+    return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
+
+
+def fit(
+    head: Weights, demonstrations: Demonstrations, schedule: Schedule, seed: int
+) -> tuple[Weights, float]:
+    """Weights fitted from the head's to the demonstrations, and the mean loss of the last tenth of steps."""
+    weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
+    adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
+    anneal = torch.optim.lr_scheduler.CosineAnnealingLR(adam, schedule.steps, schedule.final_rate)
+    draw = torch.Generator().manual_seed(seed)
+    observations = torch.from_numpy(demonstrations.observations)
+    actions = torch.from_numpy(demonstrations.actions)
+    late = schedule.steps - max(1, schedule.steps // 10)
+    total = 0.0
+    for index in range(schedule.steps):
+        rows = torch.randint(len(observations), (schedule.batch,), generator=draw)
+        loss = (act(weights, observations[rows]) - actions[rows]).square().mean()
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        anneal.step()
+        if index >= late:
+            total += loss.item()
+    return {name: tensor.detach() for name, tensor in weights.items()}, total / (schedule.steps - late)
+
+
+def _restart_finished(lanes: car.Lanes, tracks: Tracks, rng: np.random.Generator) -> car.Lanes:
+    is_over = car.is_off(lanes, tracks) | car.has_lapped(lanes, tracks)
+    if not is_over.any():
+        return lanes
+    fresh = car.start(tracks, rng.integers(0, len(tracks), len(lanes)), rng)
+    return lanes.replaced(is_over, fresh)

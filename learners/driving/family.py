@@ -1,0 +1,37 @@
+"""Families of tracks: the private worlds that make one peer's data unlike another's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the tracks of one family have in common."""
+
+    name: str
+    radius: tuple[float, float]
+    """Least and greatest mean radius, metres."""
+    harmonics: int
+    """How many harmonics bend the circle: the more, the twistier."""
+    amplitude: float
+    """Their strength, as a share of the radius."""
+    half_width: tuple[float, float]
+    """Least and greatest distance from the centreline to a border, metres."""
+
+
+_GENTLE = ((60.0, 80.0), 3, 0.15)
+_MEDIUM = ((45.0, 65.0), 6, 0.32)
+_TIGHT = ((30.0, 52.0), 9, 0.45)
+
+# Curvature and width separate peers: a policy trained on gentle tracks alone fails on tight ones.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "gentle-wide": Family("gentle-wide", *_GENTLE, half_width=(3.5, 5.0)),
+        "gentle-narrow": Family("gentle-narrow", *_GENTLE, half_width=(1.9, 2.6)),
+        "medium": Family("medium", *_MEDIUM, half_width=(2.6, 3.5)),
+        "tight-wide": Family("tight-wide", *_TIGHT, half_width=(2.6, 3.5)),
+        "tight-narrow": Family("tight-narrow", *_TIGHT, half_width=(1.9, 2.6)),
+    }
+)
+"""The five named families, from the easiest to the hardest."""

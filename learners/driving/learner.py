@@ -1,0 +1,67 @@
+"""The driving learner: DAgger on private tracks, votes by paired laps on others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from learners import weights
+from learners.driving.dagger import Schedule, collect, fit
+from learners.driving.dataset import Dataset
+from learners.driving.options import parse_options
+from learners.driving.policy import initial_weights, policy_of, tensor_specs
+from learners.driving.score import SCORER, compare
+from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
+from learners.files import write_whole
+from learners.learner import Comparison, LearnerSpec, Training
+from protocol.ids import Round
+
+_VALIDATION_START = 1
+
+
+class DrivingLearner:
+    """One peer's tracks, demonstrations and policy; implements `learners.learner.Learner`."""
+
+    def __init__(self, options: Mapping[str, object], data: Path) -> None:
+        """Make the private tracks and read the demonstrations in the folder `data`. Raises LearnerError."""
+        torch.set_num_threads(1)  # several learners share a machine, and the matrices are small
+        self._options = parse_options(options)
+        family, seed = self._options.track_family(), self._options.seed
+        self._training = stack(make_tracks(training_seeds(seed, self._options.train_tracks), family))
+        self._validation = stack(make_tracks(validation_seeds(seed, self._options.validation_tracks), family))
+        self._dataset = Dataset(data / "demonstrations")
+        self._spec = LearnerSpec("driving", tensor_specs(self._options.hidden), SCORER)
+
+    def describe(self) -> LearnerSpec:
+        """The public spec."""
+        return self._spec
+
+    def initial(self, out: Path) -> None:
+        """Write the weights every run with this spec starts from."""
+        write_whole(out, weights.dump(initial_weights(self._options.hidden)))
+
+    def propose(self, head: Path, round: Round, out: Path) -> Training:
+        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels so far.
+
+        The same head, round and data give the same bytes on the same machine.
+        """
+        base = weights.load(head, self._spec)
+        seed = self._options.seed * 1_000_003 + round
+        labels = self._dataset.of(round)
+        if labels is None:
+            driver = policy_of(base) if len(self._dataset) else None
+            labels = collect(driver, self._training, self._options.labels_per_turn, seed)
+            self._dataset.append(round, labels)
+        schedule = Schedule(steps=self._options.train_steps)
+        candidate, loss = fit(base, self._dataset.all(), schedule, seed)
+        write_whole(out, weights.dump(candidate))
+        return Training(labels=len(labels), labels_total=len(self._dataset), loss=loss)
+
+    def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+        """Lap progress of both on the private validation tracks, from the same starts."""
+        base, proposed = weights.load(head, self._spec), weights.load(candidate, self._spec)
+        return compare(base, proposed, self._validation, _VALIDATION_START, self._options.validation_starts)
+
+    def adopt(self, head: Path, round: Round) -> None:
+        """Check that the weights are well formed; this learner keeps no state of its own about the head."""
+        weights.load(head, self._spec)

@@ -1,0 +1,67 @@
+"""What a person may set of the driving learner, parsed once."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from learners.driving.family import FAMILIES, Family
+from learners.driving.track import MAX_PEER, MAX_TRACKS
+from learners.learner import LearnerError
+
+_Metres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class FamilyNumbers(BaseModel):
+    """A family of one's own, in place of a named one."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    radius: tuple[_Metres, _Metres]
+    harmonics: Annotated[int, Field(ge=1, le=20)]
+    amplitude: Annotated[float, Field(ge=0, le=1)]
+    half_width: tuple[_Metres, _Metres]
+
+
+class DrivingOptions(BaseModel):
+    """The options of one peer; only `hidden` has to agree with the other peers'."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    family: str | FamilyNumbers
+    """The private tracks: the name of a family, or its numbers."""
+    seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
+    """Of all that is private and random: tracks, starts, batches."""
+    labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
+    validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 16
+    validation_starts: Annotated[int, Field(ge=1, le=64)] = 4
+    """Laps on each validation track, from different places."""
+    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Units of each hidden layer."""
+
+    @field_validator("family")
+    @classmethod
+    def _is_known(cls, family: str | FamilyNumbers) -> str | FamilyNumbers:
+        if isinstance(family, str) and family not in FAMILIES:
+            raise ValueError(f"unknown track family {family!r}; the named ones are {', '.join(FAMILIES)}")
+        return family
+
+    def track_family(self) -> Family:
+        """The family as the track world knows it."""
+        if isinstance(self.family, str):
+            return FAMILIES[self.family]
+        numbers = self.family
+        return Family("own", numbers.radius, numbers.harmonics, numbers.amplitude, numbers.half_width)
+
+
+def parse_options(options: Mapping[str, object]) -> DrivingOptions:
+    """The options as a person wrote them, checked. Raises LearnerError, one line."""
+    try:
+        return DrivingOptions.model_validate_json(json.dumps(options))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise LearnerError(f"driving option {place!r}: {first['msg']}") from None

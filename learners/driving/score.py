@@ -1,0 +1,46 @@
+"""Paired closed-loop scores: head and candidate drive the same tracks from the same starts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from learners.driving.family import Family
+from learners.driving.policy import Weights, policy_of
+from learners.driving.rollout import Pilot, by_sight, laps
+from learners.driving.track import Tracks, held_out_seeds, make_tracks, stack
+from learners.learner import Comparison
+from protocol.ids import Ppm
+
+SCORER = "lap-progress/1"
+"""The score of a lap is its progress, 1 for a completed one; see `rollout.laps`."""
+HELD_OUT_START = 7
+
+
+def compare(head: Weights, candidate: Weights, tracks: Tracks, seed: int, starts: int = 1) -> Comparison:
+    """The paired comparison of two policies over `starts` starts on each track, the same for both."""
+    before = laps(by_sight(policy_of(head)), tracks, seed, starts)
+    after = laps(by_sight(policy_of(candidate)), tracks, seed, starts)
+    gains = after - before
+    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 1.0
+    return Comparison(
+        head=_ppm(before.mean()),
+        candidate=_ppm(after.mean()),
+        gain=_ppm(gains.mean()),
+        error=_ppm(error),
+        samples=len(gains),
+    )
+
+
+def held_out(families: Sequence[Family], count: int) -> Tracks:
+    """`count` public tracks of each family, side by side, that nobody trains or votes on."""
+    return stack([track for family in families for track in make_tracks(held_out_seeds(count), family)])
+
+
+def lap_success(pilot: Pilot, tracks: Tracks, families: int) -> tuple[float, ...]:
+    """The share of laps completed on each family's part of `held_out` tracks."""
+    result = laps(pilot, tracks, HELD_OUT_START)
+    return tuple(float(share) for share in (result == 1.0).reshape(families, -1).mean(axis=1))
+
+
+def _ppm(value: float) -> Ppm:
+    return Ppm(round(float(value) * 1_000_000))

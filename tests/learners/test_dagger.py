@@ -1,0 +1,232 @@
+"""Demonstrations survive crashes, DAgger learns, and the paired score is fair."""
+
+import math
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from learners import weights
+from learners.driving import car, env
+from learners.driving.alone import train_alone
+from learners.driving.dagger import collect
+from learners.driving.dataset import Dataset, Demonstrations
+from learners.driving.evaluate import evaluate
+from learners.driving.family import FAMILIES
+from learners.driving.learner import DrivingLearner
+from learners.driving.policy import act, initial_weights, policy_of
+from learners.driving.score import compare
+from learners.driving.track import make_tracks, stack, training_seeds
+from learners.learner import BadWeights, LearnerError
+from protocol.ids import Round
+
+OPTIONS: dict[str, object] = {
+    "family": "medium",
+    "seed": 1,
+    "labels_per_turn": 250,
+    "train_steps": 300,
+    "validation_tracks": 8,
+    "validation_starts": 2,
+}
+TRACKS = stack(make_tracks(range(6), FAMILIES["medium"]))
+
+
+def _turns(learner: DrivingLearner, folder: Path, count: int) -> list[Path]:
+    blobs = [folder / "blob-0"]
+    learner.initial(blobs[0])
+    for turn in range(1, count + 1):
+        blobs.append(folder / f"blob-{turn}")
+        learner.propose(blobs[-2], Round(turn), blobs[-1])
+    return blobs
+
+
+def test_a_few_turns_beat_the_initial_weights(tmp_path: Path) -> None:
+    learner = DrivingLearner(OPTIONS, tmp_path)
+    blobs = _turns(learner, tmp_path, 4)
+    seen = learner.score(blobs[0], blobs[-1], Round(4))
+    assert seen.head < 100_000
+    assert seen.candidate > 500_000
+    assert seen.gain == pytest.approx(seen.candidate - seen.head, abs=1)
+    assert 0 < seen.error < 150_000
+    assert seen.samples == 16
+
+
+def test_the_same_seeds_give_the_same_blobs(tmp_path: Path) -> None:
+    one = _turns(DrivingLearner(OPTIONS, tmp_path / "a"), tmp_path / "a", 2)
+    other = _turns(DrivingLearner(OPTIONS, tmp_path / "b"), tmp_path / "b", 2)
+    third = _turns(DrivingLearner({**OPTIONS, "seed": 2}, tmp_path / "c"), tmp_path / "c", 1)
+    assert [blob.read_bytes() for blob in one] == [blob.read_bytes() for blob in other]
+    assert one[0].read_bytes() == third[0].read_bytes()
+    assert one[1].read_bytes() != third[1].read_bytes()
+
+
+def test_a_turn_taken_again_reuses_its_labels(tmp_path: Path) -> None:
+    options = {**OPTIONS, "train_steps": 5}
+    blobs = _turns(DrivingLearner(options, tmp_path), tmp_path, 2)
+    again = DrivingLearner(options, tmp_path)  # after a crash
+    training = again.propose(blobs[1], Round(2), tmp_path / "again")
+    assert (training.labels, training.labels_total) == (250, 500)
+    assert (tmp_path / "again").read_bytes() == blobs[2].read_bytes()
+    assert again.propose(blobs[1], Round(3), tmp_path / "next").labels_total == 750
+
+
+def test_identical_weights_gain_exactly_nothing() -> None:
+    head = _noisy(initial_weights(16), 1)
+    seen = compare(head, head, TRACKS, seed=3, starts=3)
+    assert (seen.gain, seen.error, seen.samples) == (0, 0, 18)
+    assert seen.head == seen.candidate
+
+
+def test_swapped_weights_gain_the_opposite(tmp_path: Path) -> None:
+    learner = DrivingLearner(OPTIONS, tmp_path)
+    blobs = _turns(learner, tmp_path, 2)
+    there = learner.score(blobs[0], blobs[2], Round(1))
+    back = learner.score(blobs[2], blobs[0], Round(1))
+    assert there.gain == -back.gain != 0
+    assert (there.head, there.candidate, there.error) == (back.candidate, back.head, back.error)
+
+
+def _noisy(head: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return {name: tensor + 0.5 * torch.randn(tensor.shape, generator=draw) for name, tensor in head.items()}
+
+
+def test_collecting_labels_exactly_the_budget_with_the_experts_actions() -> None:
+    for labels in (1, 7, 250):
+        seen = collect(policy_of(initial_weights(16)), TRACKS, labels, seed=4)
+        assert seen.observations.shape == (labels, 15)
+        assert seen.actions.shape == (labels, 2)
+        assert np.abs(seen.actions).max() <= 1
+        assert len(np.unique(seen.observations, axis=0)) == labels  # no state is paid for twice
+
+
+def test_the_policy_is_the_perceptron_it_says() -> None:
+    head = _noisy(initial_weights(5), 2)
+    seen = np.linspace(-1, 1, 15, dtype=np.float32)
+    layer = seen
+    for index in range(3):
+        matrix, bias = head[f"layer{index}.weight"].numpy(), head[f"layer{index}.bias"].numpy()
+        layer = np.array([math.tanh(float(row @ layer + b)) for row, b in zip(matrix, bias, strict=True)])
+    assert np.allclose(act(head, torch.from_numpy(seen)).numpy(), layer, atol=1e-5)
+
+
+def _demonstrations(labels: int, value: float) -> Demonstrations:
+    return Demonstrations(np.full((labels, 15), value, np.float32), np.full((labels, 2), value, np.float32))
+
+
+@pytest.mark.parametrize("labels", [1, 9, 10, 99, 1000, 12345])
+def test_a_restart_finds_the_labels(tmp_path: Path, labels: int) -> None:
+    first = Dataset(tmp_path)
+    first.append(Round(2), _demonstrations(labels, 2.0))
+    first.append(Round(1), _demonstrations(3, 1.0))
+    found = Dataset(tmp_path)
+    assert len(found) == labels + 3
+    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * labels)
+    assert np.array_equal(found.all().observations, first.all().observations)
+
+
+def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
+    Dataset(tmp_path).append(Round(1), _demonstrations(4, 1.0))
+    whole = (tmp_path / "round-000000001.safetensors").read_bytes()
+    (tmp_path / "round-000000002.safetensors.tmp").write_bytes(whole[:50])
+    found = Dataset(tmp_path)
+    assert len(found) == 4
+    found.append(Round(2), _demonstrations(5, 1.0))
+    assert len(Dataset(tmp_path)) == 9
+
+
+def test_demonstrations_are_never_overwritten(tmp_path: Path) -> None:
+    found = Dataset(tmp_path)
+    found.append(Round(1), _demonstrations(4, 1.0))
+    with pytest.raises(ValueError, match="round 1 has its demonstrations already"):
+        found.append(Round(1), _demonstrations(4, 2.0))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    Dataset(tmp_path).append(Round(1), _demonstrations(4, 1.0))
+    file = tmp_path / "round-000000001.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(LearnerError, match=r"round-000000001.safetensors is damaged; restore"):
+        Dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "alpine"}, "unknown track family 'alpine'; the named ones are gentle-wide"),
+        ({"colour": "red"}, "driving option 'colour': Extra inputs are not permitted"),
+        ({"seed": "1"}, "driving option 'seed'"),
+        ({"labels_per_turn": 0}, "driving option 'labels_per_turn'"),
+        ({"family": {"radius": [40, 50]}}, "driving option 'family"),
+    ],
+)
+def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(LearnerError, match=message) as caught:
+        DrivingLearner({**OPTIONS, **change}, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_family_may_be_given_by_its_numbers(tmp_path: Path) -> None:
+    own = {"radius": [50, 60], "harmonics": 4, "amplitude": 0.2, "half_width": [3, 4]}
+    learner = DrivingLearner({**OPTIONS, "family": own}, tmp_path)
+    assert (
+        learner.describe() == DrivingLearner(OPTIONS, tmp_path).describe()
+    )  # the family is nobody's business
+
+
+def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> None:
+    learner = DrivingLearner(OPTIONS, tmp_path)
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    learner.initial(good)
+    bad.write_bytes(weights.dump(initial_weights(8)))
+    for refused in (
+        lambda: learner.score(good, bad, Round(1)),
+        lambda: learner.score(bad, good, Round(1)),
+        lambda: learner.propose(bad, Round(1), tmp_path / "out"),
+        lambda: learner.adopt(bad, Round(1)),
+    ):
+        with pytest.raises(BadWeights):
+            refused()
+    learner.adopt(good, Round(1))
+
+
+def test_a_lone_peer_is_the_same_learner_without_the_others(tmp_path: Path) -> None:
+    options = {**OPTIONS, "train_steps": 20}
+    blobs = _turns(DrivingLearner(options, tmp_path / "peer"), tmp_path, 3)
+    train_alone(options, 3, tmp_path / "alone", tmp_path / "final")
+    assert (tmp_path / "final").read_bytes() == blobs[-1].read_bytes()
+
+
+def test_evaluation_reports_each_family(tmp_path: Path) -> None:
+    DrivingLearner(OPTIONS, tmp_path).initial(tmp_path / "blob")
+    (result,) = evaluate([tmp_path / "blob"], 3, hidden=64)
+    assert result["families"] == dict.fromkeys(FAMILIES, 0.0)
+    with pytest.raises(BadWeights):
+        evaluate([tmp_path / "blob"], 3, hidden=32)
+
+
+def test_the_environment_is_a_gymnasium_environment() -> None:
+    check_env(gymnasium.make(env.ENV_ID).unwrapped, skip_render_check=True)
+
+
+def test_the_environment_drives_like_the_lanes() -> None:
+    world = gymnasium.make(env.ENV_ID, family="tight-wide")
+    world.reset(seed=5, options={"track": 11})
+    twin: env.TrackEnv = world.unwrapped  # type: ignore[assignment]
+    lanes, tracks, total = twin._lanes, twin._tracks, 0.0
+    for _ in range(100):
+        action = np.array([0.05, 0.4], np.float32)
+        _, reward, terminated, _, info = world.step(action)
+        lanes = car.step(lanes, tracks, action[None])
+        total += float(reward)
+        if terminated:
+            break
+    assert info["offset"] == lanes.offset[0]
+    assert total == pytest.approx(float(lanes.travelled[0] / tracks.length[0]), abs=1e-5)
+
+
+def test_a_peers_tracks_are_its_own() -> None:
+    assert set(training_seeds(1, 16)).isdisjoint(training_seeds(2, 16))
