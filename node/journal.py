@@ -1,0 +1,93 @@
+"""What must survive a crash: every message this node has signed, so that no two contradict each other.
+
+Call `remember` before a message is sent (SPEC.md, One round: two signed bodies in one round cost the stake).
+"""
+
+import sqlite3
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS signed (
+    run TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    body BLOB NOT NULL,
+    message BLOB NOT NULL,
+    PRIMARY KEY (run, round, kind)
+) STRICT, WITHOUT ROWID
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the message names cause and remedy in one line."""
+
+
+class AlreadySigned(Exception):
+    """Another body of the same run, round and kind has been signed before."""
+
+    def __init__(self, existing: bytes) -> None:
+        super().__init__("this node has signed another message of this kind in this round")
+        self.existing = existing
+        """The message that was signed first, which may be sent again."""
+
+
+class Journal:
+    """The messages a node has signed, on disk before `remember` returns; calls block for about a disk write."""
+
+    def __init__(self, database: sqlite3.Connection, path: Path) -> None:
+        self._database = database
+        self._path = path
+
+    @classmethod
+    def open(cls, path: Path) -> "Journal":
+        """Open or make the journal, mode 0600. Raises JournalError."""
+        database = None
+        try:
+            path.touch(mode=0o600)
+            database = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            database.execute("PRAGMA journal_mode = WAL")
+            # A vote that was sent but is not on the disk could be contradicted after a power cut.
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute(_SCHEMA)
+            (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            if database is not None:
+                database.close()
+            raise JournalError(f"cannot open the journal {path}: {error}; {_REMEDY}") from error
+        if health != "ok":
+            database.close()
+            raise JournalError(f"the journal {path} is damaged: {' '.join(health.split())}; {_REMEDY}")
+        return cls(database, path)
+
+    def close(self) -> None:
+        """Close the file; the journal is not used afterwards."""
+        self._database.close()
+
+    def remember(self, kind: str, run: str, round: int, body: bytes, message: bytes) -> None:
+        """Note that `message`, with this body, is about to be sent; the same body again is no offence.
+
+        Raises AlreadySigned when another body was noted for the same run, round and kind; JournalError.
+        """
+        insert = "INSERT INTO signed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND kind = ?"
+        try:
+            self._database.execute(insert, (run, round, kind, body, message))
+            noted, existing = self._database.execute(select, (run, round, kind)).fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+        if noted != body:
+            raise AlreadySigned(existing)
+
+    def signed(self, kind: str, run: str, round: int) -> bytes | None:
+        """The message of this kind that was signed in a round, or None. Raises JournalError."""
+        select = "SELECT message FROM signed WHERE run = ? AND round = ? AND kind = ?"
+        try:
+            row = self._database.execute(select, (run, round, kind)).fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+        return None if row is None else bytes(row[0])
+
+
+_REMEDY = (
+    "free the disk, or leave the run and join again with a new key: signing without a journal risks the stake"
+)

@@ -1,0 +1,246 @@
+"""Control links among the whole roster, and blobs beside them, over any way to dial (SPEC.md, Three places).
+
+Of two members the one with the smaller peer id dials, for as long as both are in the roster.
+"""
+
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from node.control import Limits, Link
+from node.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.inbox import Inbox
+from node.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
+from protocol.ids import Digest, PeerId
+
+CONTROL = "/roundabout/control/1"
+BLOB = "/roundabout/blob/1"
+
+_AHEAD = 8
+"""Pieces of a blob that wait for the disk before its stream is no longer read."""
+_SETTLED = 10.0
+"""Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
+
+log = logging.getLogger(__name__)
+
+
+class Channel(Stream, Protocol):
+    """One stream of a connection to a peer whose identity is proven."""
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end."""
+
+    async def finish(self) -> None:
+        """Say that nothing more will be sent; what was sent still arrives. Raises Lost."""
+
+    async def reset(self) -> None:
+        """Give the stream up, both ways; the connection stays."""
+
+    async def abort(self) -> None:
+        """Close the connection under the stream, at once and without asking the peer."""
+
+
+class Dialler(Protocol):
+    """What the mesh needs of the network below it."""
+
+    @property
+    def peer(self) -> PeerId:
+        """This node's own id."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+
+    async def dial(self, peer: PeerId, address: str) -> None:
+        """Replace whatever connections there are to a peer by a fresh one. Raises Lost."""
+
+    async def open(self, peer: PeerId, protocol: str) -> Channel:
+        """A new stream on the connection there is. Raises Lost."""
+
+
+class Mesh:
+    """This node's end of the network; a Transport."""
+
+    def __init__(self, dialler: Dialler, blobs: BlobSource, limits: Limits, tasks: TaskGroup) -> None:
+        self._dialler = dialler
+        self._blobs = blobs
+        self._limits = limits
+        self._tasks = tasks
+        self._inbox = Inbox(limits.share)
+        self._roster: dict[PeerId, str] = {}
+        self._dialled: set[PeerId] = set()
+        self._links: dict[PeerId, Link] = {}
+        self._refused: dict[PeerId, float] = {}
+        self._serving: Counter[PeerId] = Counter()
+
+    @property
+    def peer(self) -> PeerId:
+        """This node's own id."""
+        return self._dialler.peer
+
+    @property
+    def address(self) -> str:
+        """The multiaddr it listens on, with the real port."""
+        return self._dialler.address
+
+    def set_roster(self, roster: Mapping[PeerId, str]) -> None:
+        """Who may connect, and where they listen (multiaddrs); who is no longer in it is disconnected."""
+        self._roster = {peer: address for peer, address in roster.items() if peer != self.peer}
+        self._refused = {peer: until for peer, until in self._refused.items() if peer in self._roster}
+        for peer, link in self._links.items():
+            if peer not in self._roster:
+                link.end("left the roster")
+        for peer in self._roster:
+            if self.peer < peer and peer not in self._dialled:
+                self._dialled.add(peer)
+                self._tasks.start_soon(self._keep_dialling, peer)
+
+    def send(self, peer: PeerId, frame: bytes) -> bool:
+        """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
+
+        Raises BadFrame unless the frame has 1 to MAX_FRAME bytes.
+        """
+        link = self._links.get(peer)
+        return link is not None and link.send(frame)
+
+    def inbound(self) -> AsyncIterator[Inbound]:
+        """What arrives, in order of arrival; each peer has a bounded share of the queue."""
+        return self._inbox
+
+    def drop(self, peer: PeerId, reason: str) -> None:
+        """Disconnect a peer that misbehaved and refuse it for a while."""
+        if peer not in self._roster:
+            return
+        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
+        self._refused[peer] = anyio.current_time() + self._limits.refusal
+        if link := self._links.get(peer):
+            link.end(reason)
+
+    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
+        """Stream a blob of exactly `size` bytes into a file and check its digest.
+
+        Raises FetchFailed, which names peer and cause; there is no file then.
+        """
+        if peer not in self._links:
+            raise FetchFailed(f"{peer}: not connected")
+        send, receive = anyio.create_memory_object_stream[bytes | FetchFailed](_AHEAD)
+        # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
+        self._tasks.start_soon(self._pump, peer, digest, size, send)
+        try:
+            async with receive, aclosing(_pieces(receive)) as pieces:
+                await write_verified(pieces, digest, out)
+        except FetchFailed as failed:
+            raise FetchFailed(f"{peer}: {failed}") from failed
+
+    async def _pump(
+        self, peer: PeerId, digest: Digest, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
+    ) -> None:
+        channel = None
+        # The reading end is closed when nobody wants the blob any more.
+        with send, suppress(anyio.BrokenResourceError):
+            try:
+                channel = await self._dialler.open(peer, BLOB)
+                async with aclosing(request_blob(channel, digest, size, self._limits.piece)) as pieces:
+                    async for piece in pieces:
+                        await send.send(piece)
+            except (Lost, FetchFailed) as error:
+                await send.send(FetchFailed(str(error)))
+            finally:
+                if channel is not None:
+                    await channel.reset()
+
+    async def on_blob(self, channel: Channel) -> None:
+        """Serve a blob on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
+        peer = channel.peer
+        if not self.is_welcome(peer):
+            return await channel.abort()
+        if self._serving[peer] >= self._limits.blob_streams:
+            return await channel.reset()
+        self._serving[peer] += 1
+        try:
+            await serve_blob(channel, self._blobs, self._limits.piece)
+            await channel.finish()
+        finally:
+            self._serving -= Counter([peer])
+        return None
+
+    async def on_control(self, channel: Channel) -> None:
+        """Talk on a control stream that a peer opened: a member, and the one of us two that dials."""
+        if not self.is_welcome(channel.peer) or channel.peer > self.peer:
+            return await channel.abort()
+        ended = anyio.Event()
+        # A task of ours, so that the end is told even when the network below cancels its handlers.
+        self._tasks.start_soon(self._converse, channel, ended)
+        return await ended.wait()
+
+    def on_collapse(self, cause: str) -> None:
+        """The network below died, and every connection with it."""
+        for link in self._links.values():
+            link.end(cause)
+
+    def is_welcome(self, peer: PeerId) -> bool:
+        """Whether a peer is in the roster and not refused at present."""
+        return peer in self._roster and self._refused.get(peer, 0.0) <= anyio.current_time()
+
+    async def _keep_dialling(self, peer: PeerId) -> None:
+        pause = self._limits.retry
+        while peer in self._roster:
+            started = anyio.current_time()
+            if self.is_welcome(peer):
+                try:
+                    await self._dialler.dial(peer, self._roster[peer])
+                    await self._converse(await self._dialler.open(peer, CONTROL), anyio.Event())
+                except Lost as lost:
+                    log.debug("could not connect to %s: %s", peer, lost)
+            if anyio.current_time() - started > _SETTLED:
+                pause = self._limits.retry
+            await anyio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, self._limits.retry_most)
+        self._dialled.discard(peer)
+
+    async def _converse(self, channel: Channel, ended: anyio.Event) -> None:
+        """Be connected: greet, announce it, carry frames, announce the end."""
+        link = Link(channel.peer, channel, self._limits)
+        try:
+            await link.greet()
+            await self._replace(link)
+            await self._inbox.put(Connected(link.peer))
+            log.info("connected to %s", link.peer)
+            await link.run(self._inbox)
+            del self._links[link.peer]
+            await channel.abort()
+            log.info("disconnected from %s: %s", link.peer, link.reason)
+            if link.has_misbehaved:
+                self.drop(link.peer, link.reason)
+            await self._inbox.put(Disconnected(link.peer))
+        except Lost as lost:
+            log.debug("%s did not come to talk: %s", link.peer, lost)
+        finally:
+            link.gone.set()
+            ended.set()
+            await channel.abort()
+
+    async def _replace(self, link: Link) -> None:
+        """Make this the peer's link. Raises Lost when the peer is no longer welcome."""
+        while older := self._links.get(link.peer):
+            older.end("replaced by a newer stream")
+            await older.gone.wait()
+        if not self.is_welcome(link.peer):
+            raise Lost("is refused")
+        self._links[link.peer] = link
+
+
+async def _pieces(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
+    async for piece in received:
+        if isinstance(piece, FetchFailed):
+            raise piece
+        yield piece

@@ -1,0 +1,334 @@
+"""The transport over libp2p: TCP, Noise and Yamux; the only importer of libp2p (SPEC.md, Three places).
+
+Runs on trio alone, as libp2p does.
+"""
+
+import logging
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import libp2p.network.swarm
+import trio
+from anyio.abc import TaskStatus
+from libp2p import new_host
+from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
+from libp2p.crypto.secp256k1 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
+from libp2p.custom_types import StreamHandlerFn, TProtocol
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.rcmgr import ResourceManager
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from multiaddr import Multiaddr
+from multiaddr.protocols import P_P2P
+
+from node.control import Limits
+from node.exchange import Lost
+from node.mesh import BLOB, CONTROL, Channel, Mesh
+from node.transport import BlobSource
+from protocol.ids import PeerId
+
+Wire = Mesh
+"""What `open_wire` yields."""
+
+log = logging.getLogger(__name__)
+
+
+class WireError(Exception):
+    """The wire could not be opened; the message names cause and remedy."""
+
+
+class Pipe:
+    """A libp2p stream whose many ways to fail are one: Lost."""
+
+    def __init__(self, stream: INetStream, stall: float) -> None:
+        self._stream = stream
+        self._stall = stall
+
+    @property
+    def peer(self) -> PeerId:
+        """Who is at the other end, as Noise has proved."""
+        return PeerId(str(self._stream.muxed_conn.peer_id))
+
+    async def read(self, limit: int, within: float) -> bytes:
+        """Up to `limit` bytes, b"" at the end. Raises Lost, also when nothing came `within` seconds."""
+        with anyio.move_on_after(within):
+            try:
+                return await self._stream.read(limit)
+            except StreamEOF:
+                return b""
+            except Exception as error:  # Libp2p raises a dozen types: all mean the stream is gone.
+                raise Lost(_cause(error)) from error
+        raise Lost(f"sent nothing for {within:g} s")
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it. Raises Lost, also when the peer does not take it within the stall time."""
+        with anyio.move_on_after(self._stall):
+            try:
+                return await self._stream.write(data)
+            except trio.Cancelled:
+                # Half a Noise message may be on its way: nothing readable can follow it on this connection.
+                await self.abort()
+                raise
+            except Exception as error:  # As in read.
+                raise Lost(_cause(error)) from error
+        raise Lost(f"took nothing for {self._stall:g} s")
+
+    async def finish(self) -> None:
+        """Say that nothing more will be sent; what was sent still arrives. Raises Lost."""
+        await self._end(self._stream.close)
+
+    async def reset(self) -> None:
+        """Give the stream up, both ways; the connection stays."""
+        with suppress(Lost):
+            await self._end(self._stream.reset)
+
+    async def _end(self, end: Callable[[], Awaitable[None]]) -> None:
+        # Shielded, because it writes: see `write`.
+        with anyio.move_on_after(self._stall, shield=True):
+            try:
+                return await end()
+            except Exception as error:  # As in read.
+                raise Lost(_cause(error)) from error
+        await self.abort()
+        raise Lost(f"took nothing for {self._stall:g} s")
+
+    async def abort(self) -> None:
+        """Close the connection under the stream, at once and without asking the peer."""
+        await _sever(self._stream.muxed_conn)
+
+
+class Host:
+    """A libp2p host that is replaced by a new one with the same key and port whenever it dies; a Dialler."""
+
+    def __init__(self, secret: bytes, listen: Multiaddr, limits: Limits) -> None:
+        self._keys = create_new_key_pair(secret)
+        self._listen = listen
+        self._limits = limits
+        self._running: IHost | None = None
+
+    @property
+    def peer(self) -> PeerId:
+        """The peer id of the key."""
+        return PeerId(str(ID.from_pubkey(self._keys.public_key)))
+
+    @property
+    def address(self) -> str:
+        """The multiaddr it listens on, with the real port once it runs."""
+        return str(self._listen)
+
+    async def dial(self, peer: PeerId, address: str) -> None:
+        """Replace whatever connections there are to a peer by a fresh one. Raises Lost."""
+        host = self._host()
+        with anyio.move_on_after(self._limits.dial):
+            try:
+                who, where = ID.from_string(peer), _tcp_address(address)
+                await _sever_all(host, who)
+                # One address only: identify adds others, and libp2p would dial them side by side.
+                host.get_peerstore().clear_addrs(who)
+                host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
+                return await host.connect(PeerInfo(who, [where]))
+            except Exception as error:  # A peer that cannot be dialled must not stop the node.
+                raise Lost(_cause(error)) from error
+        raise Lost(f"did not answer for {self._limits.dial:g} s")
+
+    async def open(self, peer: PeerId, protocol: str) -> Pipe:
+        """A new stream on the connection there is. Raises Lost."""
+        host, who = self._host(), ID.from_string(peer)
+        if not host.get_network().get_connections(who):
+            raise Lost("not connected")
+        with anyio.move_on_after(self._limits.dial):
+            try:
+                return Pipe(await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
+            except Exception as error:  # As in dial.
+                raise Lost(_cause(error)) from error
+        await _sever_all(host, who)
+        raise Lost(f"opened no stream for {self._limits.dial:g} s")
+
+    async def run(self, mesh: Mesh, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Listen until cancelled, again whenever libp2p dies. Raises WireError when it cannot at first."""
+        pause, is_first = self._limits.retry, True
+        while True:
+            host = self._new_host(mesh)
+            try:
+                async with host.run([self._listen]):
+                    try:
+                        self._on_listening(host)
+                        if is_first:
+                            task_status.started()
+                        pause, is_first = self._limits.retry, False
+                        await trio.sleep_forever()
+                    finally:
+                        self._running = None
+                        await _shut(host)
+            except Exception as error:  # A peer's bad input escapes from libp2p's own tasks.
+                if is_first:
+                    raise
+                log.error("libp2p's host died, starting another: %s", _cause(error))
+            mesh.on_collapse("the local libp2p host died")
+            await trio.sleep(pause)
+            pause = min(2 * pause, self._limits.retry_most)
+
+    def _host(self) -> IHost:
+        if self._running is None:
+            raise Lost("the local libp2p host is being restarted")
+        return self._running
+
+    def _on_listening(self, host: IHost) -> None:
+        addresses = host.get_transport_addrs()
+        if not addresses:
+            raise WireError(f"cannot listen on {self._listen}: choose an address of this machine")
+        self._listen = addresses[0]
+        self._running = host
+
+    def _new_host(self, mesh: Mesh) -> IHost:
+        noise = NoiseTransport(self._keys, noise_privkey=create_noise_keys().private_key)
+        host = new_host(
+            key_pair=self._keys,
+            sec_opt={NOISE: noise},  # The default also accepts plaintext.
+            muxer_preference="YAMUX",
+            listen_addrs=[self._listen],
+            # The breaker and the degradation would let one stranger close the node to everybody for a minute.
+            resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
+        )
+        host.set_stream_handler(TProtocol(CONTROL), self._guarded(mesh.on_control))
+        host.set_stream_handler(TProtocol(BLOB), self._guarded(mesh.on_blob))
+        host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
+        return host
+
+    def _guarded(self, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
+        async def handler(stream: INetStream) -> None:
+            pipe = Pipe(stream, self._limits.stall)
+            try:
+                await serve(pipe)
+            except Lost as lost:
+                log.debug("a stream of %s ended: %s", pipe.peer, lost)
+                await pipe.reset()
+            except Exception:  # What leaves a handler kills the whole libp2p host.
+                log.exception("a stream of %s failed", pipe.peer)
+                await pipe.reset()
+
+        return handler
+
+
+class _Doorkeeper(INotifee):
+    """Closes connections of peers that are not welcome as soon as Noise has told who they are."""
+
+    def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
+        self._is_welcome = is_welcome
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        if not self._is_welcome(PeerId(str(conn.muxed_conn.peer_id))):
+            await _sever(conn.muxed_conn)
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        """The control stream notices by itself."""
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Handlers check membership themselves."""
+
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Nothing is kept per stream."""
+
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Listening is awaited where it is asked for."""
+
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Listeners are closed by us."""
+
+
+async def _sever(connection: IMuxedConn) -> None:
+    """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
+    with anyio.move_on_after(1.0, shield=True):
+        try:
+            await connection.secured_conn.close()  # type: ignore[attr-defined]
+        except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
+            log.debug("a connection was gone before it was closed: %s", _cause(error))
+
+
+async def _sever_all(host: IHost, who: ID | None = None) -> None:
+    async with trio.open_nursery() as nursery:
+        for connection in host.get_network().get_connections(who):
+            nursery.start_soon(_sever, connection.muxed_conn)
+
+
+async def _shut(host: IHost) -> None:
+    """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
+    with anyio.move_on_after(1.0, shield=True):
+        await _sever_all(host)
+        for listener in host.get_network().listeners.values():
+            await listener.close()
+
+
+def _tcp_address(text: str) -> Multiaddr:
+    """A multiaddr such as /ip4/127.0.0.1/tcp/4101, a trailing /p2p/… left off. Raises ValueError."""
+    address = Multiaddr(text)
+    names = [protocol.name for protocol in address.protocols()]
+    if names[2:] == ["p2p"]:
+        address = address.decapsulate_code(P_P2P)
+        names.pop()
+    if len(names) != 2 or names[0] not in {"ip4", "ip6", "dns", "dns4", "dns6"} or names[1] != "tcp":
+        raise ValueError(f"{text} is not of the form /ip4/127.0.0.1/tcp/4101")
+    return address
+
+
+def _refuse_taken(address: Multiaddr) -> None:
+    """Raise WireError when somebody listens there: libp2p shares ports, two nodes would split the peers."""
+    protocol = address.protocols()[0].name
+    host, port = address.value_for_protocol(protocol), int(address.value_for_protocol("tcp") or 0)
+    family = socket.AF_INET6 if protocol == "ip6" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            remedy = "stop the other node or choose another listen address"
+            raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@asynccontextmanager
+async def open_wire(
+    secret: bytes, listen: str, roster: Mapping[PeerId, str], blobs: BlobSource, limits: Limits | None = None
+) -> AsyncGenerator[Wire, None]:
+    """Open a node's end of the network, and close it with everything that it started.
+
+    secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
+    roster: where each member listens. Raises WireError when it cannot listen.
+    """
+    try:
+        address = _tcp_address(listen)
+    except ValueError as error:
+        raise WireError(f"cannot listen: {error}") from error
+    _refuse_taken(address)
+    limits = limits or Limits()
+    host = Host(secret, address, limits)
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        mesh = Mesh(host, blobs, limits, tasks)
+        try:
+            await tasks.start(host.run, mesh)
+            mesh.set_roster(roster)
+            yield mesh
+        except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+# libp2p waits so long for a second address before it believes in the first; members have one.
+libp2p.network.swarm._HAPPY_EYEBALLS_DELAY = 0.02
+# It reports every lost connection; what matters is told here.
+logging.getLogger("libp2p").setLevel(logging.CRITICAL)
