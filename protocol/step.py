@@ -166,8 +166,8 @@ def receive_proposal(view: View, state: RunState, proposal: Proposal) -> View:
     if known is not None and known.body == proposal.body:
         raise Ignore("a proposal that we know")
     validate_proposal(state, proposal)
-    if known is not None:
-        raise Invalid("a second, different proposal in one round")
+    if known is not None:  # its author equivocates, but whoever repeats it to us may know no other
+        raise Ignore("a second, different proposal in one round")
     return with_proposal(view, proposal)
 
 
