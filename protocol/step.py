@@ -196,6 +196,8 @@ def with_vote(view: View, vote: Vote) -> View:
 
 def keep_early(view: View, sender: PeerId, message: Message) -> View:
     """Keep a message on the next round, at most two of a sender. Raises Ignore when there are more."""
+    if (sender, message) in view.early:
+        raise Ignore("an early message that we have")
     if sum(1 for peer, _ in view.early if peer == sender) >= 2:
         raise Ignore("more messages on the next round than a peer can have")
     return replace(view, early=(*view.early, (sender, message)))
