@@ -227,7 +227,10 @@ def repeat(view: View, peer: PeerId) -> Effects:
 
 
 def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
-    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore."""
+    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore.
+
+    One that is too large for the others to fetch is a failure of our learner.
+    """
     state, current, place = view.state, view.open, view.place
     if (
         state is None
@@ -236,6 +239,8 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
         or (event.round, event.base) != (current.number, state.head)
     ):
         raise Ignore(f"a candidate for round {event.round}, which is over")
+    if event.size > state.params.max_blob_bytes:
+        return on_training_failed(view, TrainingFailed(event.round))
     account = state.roster[place].account
     body = ProposalBody(
         run=state.run,
