@@ -321,6 +321,8 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
             vote = Vote(body=body, signature=signature)
             last = state.last
             if last is not None and body.round == last.number and last.proposal is not None:
+                if body.proposal != last.proposal.body.digest():
+                    raise Ignore(f"our vote in round {body.round} is on a proposal that it did not decide")
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
