@@ -395,7 +395,10 @@ def take_turn(
 def cast_vote(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline."""
+    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline.
+
+    Where it is the head that we lack, we cannot tell, and abstain.
+    """
     work = view.work
     proposal = work.proposal
     if proposal is None or work.busy or place == current.proposer or place not in current.members:
@@ -405,8 +408,9 @@ def cast_vote(
     candidate = proposal.body.candidate
     if candidate in view.blobs and state.head in view.blobs:
         return replace(view, work=replace(work, busy=True)), (Score(current.number, state.head, candidate),)
-    if now >= topic_time(state, current):
-        body = vote_body(view, current.number, candidate, Choice.UNAVAILABLE, Ppm(0))
+    if now >= last_call(state, current):
+        choice = Choice.ABSTAIN if candidate in view.blobs else Choice.UNAVAILABLE
+        body = vote_body(view, current.number, candidate, choice, Ppm(0))
         return replace(view, work=replace(work, busy=True)), (Sign(body),)
     if candidate in view.blobs:
         return view, ()
@@ -476,7 +480,8 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
         return None
     times = [view.retry_at]
     if current is not None:
-        times += [topic_time(state, current), close_time(view, state, current, place)]
+        times += [topic_time(state, current), last_call(state, current)]
+        times += [close_time(view, state, current, place)]
         if view.work.decided_at is not None:
             times.append(verdict_time(view, state, current, place))
     return min((time for time in times if time > now), default=None)
@@ -491,6 +496,11 @@ def distance(state: RunState, current: OpenRound, place: int) -> int:
 def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
     """When votes go to the topic: a quarter of the window before the deadline."""
     return Nanoseconds(current.deadline - state.params.window // 4)
+
+
+def last_call(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When a voter stops waiting for a blob: after topic_time, when it may first hear of the proposal."""
+    return Nanoseconds(current.deadline - state.params.window // 8)
 
 
 def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
