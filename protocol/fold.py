@@ -87,8 +87,11 @@ def _(record: VerdictRecord, state: RunState, stamp: Stamp) -> RunState:
     if stamp.time > current.deadline:
         raise Ignore(f"a verdict on round {current.number} after its deadline")
     votes = check_votes(state, current, proposal, record.votes)
-    outcome = tally(count_of(counted_choices(current, votes), len(current.members)), state.params)
+    members = len(current.members)
+    outcome = tally(count_of(counted_choices(current, votes), members), state.params)
     if outcome != record.outcome:
+        if tally(count_of([vote.body.choice for vote in votes], members), state.params) == record.outcome:
+            raise Ignore("a verdict with a vote that its voter has contradicted on the topic")
         raise Invalid(f"a verdict of {record.outcome} whose votes say {outcome or 'undecided'}")
     return close_round(state, current, outcome, proposal, votes, stamp)
 

@@ -166,8 +166,8 @@ def receive_proposal(view: View, state: RunState, proposal: Proposal) -> View:
     if known is not None and known.body == proposal.body:
         raise Ignore("a proposal that we know")
     validate_proposal(state, proposal)
-    if known is not None:
-        raise Invalid("a second, different proposal in one round")
+    if known is not None:  # its author equivocates, but whoever repeats it to us may know no other
+        raise Ignore("a second, different proposal in one round")
     return with_proposal(view, proposal)
 
 
@@ -196,6 +196,8 @@ def with_vote(view: View, vote: Vote) -> View:
 
 def keep_early(view: View, sender: PeerId, message: Message) -> View:
     """Keep a message on the next round, at most two of a sender. Raises Ignore when there are more."""
+    if (sender, message) in view.early:
+        raise Ignore("an early message that we have")
     if sum(1 for peer, _ in view.early if peer == sender) >= 2:
         raise Ignore("more messages on the next round than a peer can have")
     return replace(view, early=(*view.early, (sender, message)))
@@ -225,7 +227,10 @@ def repeat(view: View, peer: PeerId) -> Effects:
 
 
 def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
-    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore."""
+    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore.
+
+    One that is too large for the others to fetch is a failure of our learner.
+    """
     state, current, place = view.state, view.open, view.place
     if (
         state is None
@@ -234,6 +239,8 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
         or (event.round, event.base) != (current.number, state.head)
     ):
         raise Ignore(f"a candidate for round {event.round}, which is over")
+    if event.size > state.params.max_blob_bytes:
+        return on_training_failed(view, TrainingFailed(event.round))
     account = state.roster[place].account
     body = ProposalBody(
         run=state.run,
@@ -314,6 +321,8 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
             vote = Vote(body=body, signature=signature)
             last = state.last
             if last is not None and body.round == last.number and last.proposal is not None:
+                if body.proposal != last.proposal.body.digest():
+                    raise Ignore(f"our vote in round {body.round} is on a proposal that it did not decide")
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
@@ -386,7 +395,10 @@ def take_turn(
 def cast_vote(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline."""
+    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline.
+
+    Where it is the head that we lack, we cannot tell, and abstain.
+    """
     work = view.work
     proposal = work.proposal
     if proposal is None or work.busy or place == current.proposer or place not in current.members:
@@ -396,8 +408,9 @@ def cast_vote(
     candidate = proposal.body.candidate
     if candidate in view.blobs and state.head in view.blobs:
         return replace(view, work=replace(work, busy=True)), (Score(current.number, state.head, candidate),)
-    if now >= topic_time(state, current):
-        body = vote_body(view, current.number, candidate, Choice.UNAVAILABLE, Ppm(0))
+    if now >= last_call(state, current):
+        choice = Choice.ABSTAIN if candidate in view.blobs else Choice.UNAVAILABLE
+        body = vote_body(view, current.number, candidate, choice, Ppm(0))
         return replace(view, work=replace(work, busy=True)), (Sign(body),)
     if candidate in view.blobs:
         return view, ()
@@ -467,7 +480,8 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
         return None
     times = [view.retry_at]
     if current is not None:
-        times += [topic_time(state, current), close_time(view, state, current, place)]
+        times += [topic_time(state, current), last_call(state, current)]
+        times += [close_time(view, state, current, place)]
         if view.work.decided_at is not None:
             times.append(verdict_time(view, state, current, place))
     return min((time for time in times if time > now), default=None)
@@ -482,6 +496,11 @@ def distance(state: RunState, current: OpenRound, place: int) -> int:
 def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
     """When votes go to the topic: a quarter of the window before the deadline."""
     return Nanoseconds(current.deadline - state.params.window // 4)
+
+
+def last_call(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When a voter stops waiting for a blob: after topic_time, when it may first hear of the proposal."""
+    return Nanoseconds(current.deadline - state.params.window // 8)
 
 
 def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:

@@ -1,0 +1,414 @@
+"""step: what one participant does about each event."""
+
+import pytest
+
+from protocol.errors import Ignore, Invalid
+from protocol.ids import SECOND, Nanoseconds, Ppm, Round
+from protocol.messages import Choice, VoteBody
+from protocol.records import PassBody, PresentBody
+from protocol.signing import sign
+from protocol.step import CLOSE_MARGIN, alarm, step
+from protocol.view import (
+    Adopt,
+    CaughtUp,
+    Fetch,
+    Fetched,
+    FetchingFailed,
+    PeerUp,
+    Received,
+    Recorded,
+    Score,
+    Scored,
+    ScoringFailed,
+    Send,
+    Sign,
+    Signed,
+    Submit,
+    Tick,
+    Train,
+    Trained,
+    TrainingFailed,
+    View,
+)
+from tests.protocol.simulation import kind_of
+from tests.protocol.world import PEERS, SECRETS, TOPIC, Run, blob, propose, verdict, vote_record
+
+HEAD = blob("initial")
+
+
+class Peer:
+    """One participant of a run: reads its topic, and is fed by hand."""
+
+    def __init__(self, run, place, head=True):
+        self.run, self.place, self.view, self.read = run, place, View(PEERS[place], TOPIC), 0
+        self.now = run.time
+        if head:
+            self.feed(Fetched(HEAD))
+        self.effects = self.sync() + self.feed(CaughtUp())
+
+    def feed(self, event, at=None):
+        self.now = self.now if at is None else at
+        self.view, effects = step(self.view, event, Nanoseconds(self.now))
+        return effects
+
+    def sync(self):
+        effects = ()
+        for raw, stamp in self.run.topic.messages[self.read :]:
+            self.now = max(self.now, stamp.time)
+            self.read += 1
+            effects += self.feed(Recorded(raw, stamp))
+        return effects
+
+    def sign(self, body):
+        """What the journal answers to Sign."""
+        return self.feed(Signed(body, sign(SECRETS[self.place], kind_of(body), body)))
+
+    def hear(self, message, sender=None):
+        author = message.body.voter if isinstance(message.body, VoteBody) else message.body.proposer
+        return self.feed(Received(PEERS[author if sender is None else sender], message))
+
+    @property
+    def topic_time(self):
+        return self.run.current.deadline - 15 * SECOND
+
+
+@pytest.fixture
+def run():
+    return Run(4, reward_vote=1)
+
+
+@pytest.fixture
+def voter(run):
+    return Peer(run, run.voters[0])
+
+
+@pytest.fixture
+def proposer(run):
+    return Peer(run, run.current.proposer)
+
+
+def only(effects, kind):
+    found = [effect for effect in effects if isinstance(effect, kind)]
+    assert len(found) == 1, effects
+    return found[0]
+
+
+# ---- the proposer ----
+
+
+def test_the_proposer_trains_signs_and_sends(run, proposer):
+    assert proposer.effects == (Adopt(Round(0), HEAD), Train(Round(1), HEAD))
+    body = only(proposer.feed(Trained(Round(1), HEAD, blob("new"), 10)), Sign).body
+    assert (body.base, body.candidate, body.opening) == (HEAD, blob("new"), run.current.opening)
+    message = only(proposer.sign(body), Send).message
+    assert message.body == body
+    assert proposer.feed(Tick()) == ()
+
+
+def test_nothing_is_done_before_the_topic_is_read(run):
+    peer = Peer(run, run.current.proposer)
+    peer.view = View(PEERS[peer.place], TOPIC, blobs=frozenset({HEAD}))
+    peer.read = 0
+    assert peer.sync() == ()
+    assert alarm(peer.view, Nanoseconds(peer.now)) is None
+
+
+def test_two_failures_of_training_pass_the_turn(run, proposer):
+    assert proposer.feed(TrainingFailed(Round(1))) == (Train(Round(1), HEAD),)
+    body = only(proposer.feed(TrainingFailed(Round(1))), Sign).body
+    assert body == PassBody(run=run.now.run, round=Round(1))
+    record = only(proposer.sign(body), Submit).record
+    assert run.put(record).totals.passed == 1
+
+
+def test_a_candidate_above_the_limit_is_a_failed_training():
+    run = Run(4, max_blob_bytes=100)
+    proposer = Peer(run, run.current.proposer)
+    assert proposer.feed(Trained(Round(1), HEAD, blob("new"), 101)) == (Train(Round(1), HEAD),)
+    body = only(proposer.feed(Trained(Round(1), HEAD, blob("new"), 101)), Sign).body
+    assert isinstance(body, PassBody)
+
+
+def test_a_candidate_for_a_round_that_is_over_is_ignored(run, proposer):
+    run.expire()
+    proposer.sync()
+    for event in (Trained(Round(1), HEAD, blob("new"), 10), TrainingFailed(Round(1))):
+        with pytest.raises(Ignore):
+            proposer.feed(event)
+
+
+def test_what_the_journal_holds_is_sent(run, proposer):
+    """After a restart a new training ends in the proposal that was signed before."""
+    earlier = run.proposal("earlier")
+    proposer.feed(Trained(Round(1), HEAD, blob("new"), 10))
+    assert only(proposer.sign(earlier.body), Send).message == earlier
+
+
+def test_the_proposer_submits_the_verdict_at_once_and_the_others_after_a_back_off(run, proposer, voter):
+    proposal = run.proposal()
+    votes = run.votes(proposal, *[Choice.APPROVE] * 3)
+    proposer.feed(Trained(Round(1), HEAD, proposal.body.candidate, 1000))
+    proposer.sign(proposal.body)
+    voter.hear(proposal)
+    for vote in votes[:2]:
+        assert proposer.hear(vote) == ()
+    record = only(proposer.hear(votes[2]), Submit).record
+    for vote in votes:
+        voter.hear(vote)
+    due = alarm(voter.view, Nanoseconds(voter.now))
+    order = run.now.order
+    assert due == voter.now + 6 * SECOND * order.index(voter.place)
+    assert only(voter.feed(Tick(), at=due), Submit).record == record
+    assert run.put(record).totals.accepted == 1
+
+
+# ---- a voter ----
+
+
+def test_a_voter_fetches_scores_signs_and_sends(run, voter):
+    proposal = run.proposal()
+    fetch = only(voter.hear(proposal), Fetch)
+    candidate = proposal.body.candidate
+    assert fetch == Fetch(candidate, 1000, (PEERS[run.current.proposer],))
+    assert voter.feed(Fetched(candidate)) == (Score(Round(1), HEAD, candidate),)
+    body = only(voter.feed(Scored(Round(1), candidate, Choice.APPROVE, Ppm(9))), Sign).body
+    assert (body.voter, body.choice, body.gain) == (voter.place, Choice.APPROVE, 9)
+    assert only(voter.sign(body), Send).message.body == body
+    record = only(voter.feed(Tick(), at=voter.topic_time), Submit).record
+    assert run.put(record).open.votes[0].body == body
+    assert not [e for e in voter.feed(Tick()) if isinstance(e, Submit)]
+
+
+def test_a_blob_that_nobody_serves_is_unavailable(run, voter):
+    proposal = run.proposal()
+    effects, asked = voter.hear(proposal), 0
+    while not (signs := [effect for effect in effects if isinstance(effect, Sign)]):
+        if any(isinstance(effect, Fetch) for effect in effects):
+            asked += 1
+            assert voter.feed(FetchingFailed(proposal.body.candidate)) == ()
+        effects = voter.feed(Tick(), at=alarm(voter.view, Nanoseconds(voter.now)))
+    assert signs[0].body.choice is Choice.UNAVAILABLE
+    assert 5 <= asked <= 20
+    assert voter.now < run.current.deadline
+    effects = voter.sign(signs[0].body)
+    assert {type(effect) for effect in effects} == {Send, Submit}
+
+
+def test_a_proposal_first_seen_on_the_topic_is_fetched_before_it_is_called_unavailable(run, voter):
+    proposal = run.proposal()
+    run.put(propose(proposal), at=voter.topic_time + SECOND)
+    assert isinstance(only(voter.sync(), Fetch), Fetch)
+    due = alarm(voter.view, Nanoseconds(voter.now))
+    assert only(voter.feed(Tick(), at=due), Sign).body.choice is Choice.UNAVAILABLE
+    assert due <= run.current.deadline - 5 * SECOND
+
+
+def test_without_the_head_a_candidate_that_is_there_is_not_called_unavailable(run):
+    voter = Peer(run, run.voters[0], head=False)
+    proposal = run.proposal()
+    voter.hear(proposal)
+    voter.feed(Fetched(proposal.body.candidate))
+    late = run.current.deadline - SECOND
+    assert only(voter.feed(Tick(), at=late), Sign).body.choice is Choice.ABSTAIN
+
+
+def test_two_failures_of_scoring_abstain(run, voter):
+    proposal = run.proposal()
+    voter.hear(proposal)
+    voter.feed(Fetched(proposal.body.candidate))
+    again = voter.feed(ScoringFailed(Round(1), proposal.body.candidate))
+    assert isinstance(only(again, Score), Score)
+    body = only(voter.feed(ScoringFailed(Round(1), proposal.body.candidate)), Sign).body
+    assert body.choice is Choice.ABSTAIN
+
+
+def test_a_vote_that_the_verdict_left_out_goes_to_the_topic(run, voter):
+    proposal = run.proposal()
+    voter.hear(proposal)
+    voter.sign(run.vote(proposal, voter.place).body)
+    others = [run.vote(proposal, place) for place in run.voters[1:]]
+    run.put(verdict(proposal, others, "accepted"))
+    record = only(voter.sync(), Submit).record
+    assert run.put(record).last.votes[-1].body.voter == voter.place
+
+
+def test_a_comparison_that_ends_after_the_round_still_earns_its_credit(run, voter):
+    proposal = run.proposal()
+    voter.hear(proposal)
+    voter.feed(Fetched(proposal.body.candidate))
+    run.put(verdict(proposal, [run.vote(proposal, p) for p in run.voters[1:]], "accepted"))
+    voter.sync()
+    body = only(voter.feed(Scored(Round(1), proposal.body.candidate, Choice.REJECT, Ppm(0))), Sign).body
+    record = only(voter.sign(body), Submit).record
+    assert run.put(record).last.votes[-1].body == body
+
+
+def test_a_vote_on_another_proposal_than_the_one_decided_is_not_put_on_the_topic(run, voter):
+    """It would stand there as a forgery: the record names the proposal decided, the signature another."""
+    mine, theirs = run.proposal("mine"), run.proposal("theirs")
+    voter.hear(mine)
+    run.put(verdict(theirs, [run.vote(theirs, p) for p in run.voters[1:]], "accepted"))
+    voter.sync()
+    with pytest.raises(Ignore):
+        voter.sign(run.vote(mine, voter.place).body)
+
+
+def test_votes_that_come_before_their_proposal_wait_for_it(run, voter):
+    proposal = run.proposal()
+    for place in run.voters[1:]:
+        voter.hear(run.vote(proposal, place))
+    assert voter.view.work.votes == ()
+    voter.hear(proposal)
+    assert len(voter.view.work.votes) == 2
+
+
+def test_a_second_proposal_is_ignored_whoever_brings_it(run, voter):
+    """The one who repeats it to us may have heard of no other."""
+    first, second = run.proposal("one"), run.proposal("two")
+    voter.hear(first)
+    with pytest.raises(Ignore, match="know"):
+        voter.hear(first, sender=run.voters[1])
+    with pytest.raises(Ignore, match="second, different"):
+        voter.hear(second, sender=run.voters[1])
+    assert voter.view.work.proposal == first
+
+
+def test_wrong_messages_are_invalid(run, voter):
+    proposal = run.proposal()
+    other = run.voters[1]
+    for message in (
+        run.proposal(by=other),
+        run.proposal(base=blob("elsewhere")),
+        run.proposal(by=other, proposer=other),
+        run.proposal(run=blob("other run")),
+        run.vote(proposal, other, by=voter.place),
+        run.vote(proposal, run.current.proposer),
+        run.vote(proposal, 9, by=other),
+    ):
+        with pytest.raises(Invalid):
+            voter.hear(message, sender=other)
+    with pytest.raises(Ignore):
+        voter.hear(run.vote(proposal, other, round=Round(3)))
+
+
+# ---- early, and again ----
+
+
+def ahead(run):
+    """The next round's proposal, by somebody who has read more of the topic."""
+    run.accept()
+    return run.proposal("next")
+
+
+def test_messages_on_the_next_round_wait_for_it(run, voter):
+    proposal = ahead(run)
+    other = next(p for p in run.voters if p != voter.place)
+    voter.hear(run.vote(proposal, other))
+    voter.hear(proposal)
+    assert voter.view.work.proposal is None
+    voter.sync()
+    if voter.place != run.current.proposer:
+        assert voter.view.work.proposal == proposal
+        assert [vote.body.voter for vote in voter.view.work.votes] == [other]
+
+
+def test_a_repetition_takes_no_room_among_early_messages(run, voter):
+    proposal = ahead(run)
+    other = next(p for p in run.voters if p != voter.place)
+    vote = run.vote(proposal, other)
+    voter.hear(vote)
+    for _ in range(3):
+        with pytest.raises(Ignore):
+            voter.hear(vote)
+    voter.hear(proposal, sender=other)
+    with pytest.raises(Ignore, match="more messages"):
+        voter.hear(run.vote(proposal, other, Choice.REJECT), sender=other)
+    assert len(voter.view.early) == 2
+
+
+def test_a_forged_early_message_is_dropped(run, voter):
+    proposal = ahead(run)
+    other = next(p for p in run.voters if p != voter.place)
+    voter.hear(run.vote(proposal, other, by=voter.place))
+    voter.sync()
+    assert voter.view.early == ()
+    assert voter.view.work.waiting == ()
+
+
+def test_a_peer_that_reconnects_hears_the_proposal_and_our_vote(run, voter):
+    assert voter.feed(PeerUp(PEERS[3])) == ()
+    proposal = run.proposal()
+    voter.hear(proposal)
+    vote = run.vote(proposal, voter.place)
+    voter.sign(vote.body)
+    sent = [e for e in voter.feed(PeerUp(PEERS[3])) if isinstance(e, Send)]
+    assert sent == [Send(proposal, PEERS[3]), Send(vote, PEERS[3])]
+
+
+# ---- closing, coming back, following ----
+
+
+def test_whoever_is_nearest_to_the_proposer_closes_first(run, proposer, voter):
+    closing = run.current.deadline + CLOSE_MARGIN
+    assert only(proposer.feed(Tick(), at=closing), Submit).record == run.close()
+    assert proposer.feed(Tick(), at=closing + SECOND) == ()
+    assert only(proposer.feed(Tick(), at=closing + 12 * SECOND), Submit).record == run.close()
+    assert voter.feed(Tick(), at=closing) == ()
+
+
+def test_who_was_left_out_says_that_it_is_back():
+    run = Run(4, inactive_after=1)
+    quiet = run.voters[0]
+    while quiet not in run.now.inactive:
+        if run.current.proposer == quiet:
+            run.expire()
+            continue
+        proposal = run.proposal()
+        others = [run.vote(proposal, place) for place in run.voters if place != quiet]
+        run.put(verdict(proposal, others, "accepted"))
+    peer = Peer(run, quiet)
+    body = only(peer.effects, Sign).body
+    assert body == PresentBody(run=run.now.run, round=run.current.number, member=quiet)
+    record = only(peer.sign(body), Submit).record
+    assert quiet in run.put(record).returning
+    assert not [e for e in peer.sync() if isinstance(e, Sign)]
+
+
+def test_a_new_head_is_fetched_and_adopted(run, voter):
+    proposal = run.proposal()
+    run.put(verdict(proposal, [run.vote(proposal, p) for p in run.voters[1:]], "accepted"))
+    fetch = only(voter.sync(), Fetch)
+    assert (fetch.digest, fetch.size) == (proposal.body.candidate, 1000)
+    assert PEERS[voter.place] not in fetch.sources
+    effects = voter.feed(Fetched(proposal.body.candidate))
+    assert only(effects, Adopt) == Adopt(Round(1), proposal.body.candidate)
+
+
+def test_who_is_no_member_only_reads(run):
+    peer = Peer(run, 30)
+    run.put(propose(run.proposal()))
+    assert peer.effects + peer.sync() + peer.feed(Tick(), at=run.current.deadline + 60 * SECOND) == ()
+    assert alarm(peer.view, Nanoseconds(peer.now)) is None
+
+
+def test_an_event_without_effect_changes_nothing(run, voter):
+    before = voter.view
+    for event in (
+        Recorded(b"hello", run.topic.messages[0][1]),
+        Received(PEERS[1], run.vote(run.proposal(), 9, by=1)),
+        Scored(Round(7), HEAD, Choice.APPROVE, Ppm(0)),
+        ScoringFailed(Round(7), HEAD),
+        TrainingFailed(Round(7)),
+    ):
+        with pytest.raises((Ignore, Invalid)):
+            voter.feed(event)
+        assert voter.view is before
+
+
+def test_a_vote_on_the_topic_is_learnt_from_there(run, voter):
+    proposal = run.proposal()
+    other = run.vote(proposal, run.voters[1])
+    run.put(vote_record(proposal, other))
+    voter.sync()
+    assert voter.view.work.proposal == proposal
+    assert voter.view.work.votes == (other,)
