@@ -1,8 +1,8 @@
 """The one door to hiero_sdk_python: what Roundabout uses of the Hedera SDK and of its protobuf classes.
 
 No other module imports the SDK, so an upgrade, a private name that moves, or a missing extra shows here and
-only here. The `*_pb2` modules are the HAPI and mirror messages; both have a consensus service, so the mirror's
-carries a prefix.
+only here. The `*_pb2` modules are the HAPI and mirror messages; both have a consensus service, hence
+the mirror's prefix.
 """
 
 from hiero_sdk_python.account.account_create_transaction import AccountCreateTransaction

@@ -1,8 +1,8 @@
 """The Hedera Consensus Service running hash, version 3 (vectors: tests/vectors/hcs_running_hash_v3.json).
 
 Each message extends the topic's history by one SHA-384 over a Java `ObjectOutputStream`: the previous hash, a
-block of integers (who paid, which topic, when, which place) and the SHA-384 of the message. It chains, it does
-not authenticate.
+block of integers (who paid, which topic, when, which place) and the SHA-384 of the message. It chains, it
+does not authenticate.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ RUNNING_HASH_BYTES = 48
 INITIAL_RUNNING_HASH = bytes(RUNNING_HASH_BYTES)
 """The running hash of a topic before its first message."""
 
-# The stream's framing, so that the bytes are those a Java node hashes: magic and version; `byte[]` as TC_ARRAY
+# The stream's framing, so that the bytes are those a Java node hashes: magic, version; `byte[]` as an array
 # with its class descriptor; one block-data segment; a second `byte[]` that refers back to that descriptor.
 _MAGIC = bytes.fromhex("aced0005")
 _BYTE_ARRAY = bytes.fromhex("757200025b42acf317f8060854e00200007870")

@@ -1,0 +1,97 @@
+"""What each kind of query answers, as a table: one row a kind, one small function a row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2
+from ledger.localnet.envelope import transaction_key
+from ledger.localnet.errors import Refused
+from ledger.localnet.fees import QUERY_COST
+from ledger.localnet.state import Entry, Ledger
+
+LEDGER_ID = b"\x03"
+"""The id that SDKs give a network of one's own."""
+EXPIRES_S = 4_102_444_800
+"""Nothing expires before the year 2100."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKind:
+    """One row of the table."""
+
+    response: str
+    """The field of Response that carries the answer."""
+    cost: int
+    """Tinybar; 0 for a free query."""
+    answer: Callable[[Ledger, query_pb2.Query, response_pb2.Response], None]
+    """Fill in the answer. Raises Refused."""
+
+
+def _balance(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    account = ledger.account(query.cryptogetAccountBalance.accountID)
+    answer = response.cryptogetAccountBalance
+    answer.accountID.accountNum = account.num
+    answer.balance = account.balance
+
+
+def _account_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    account = ledger.account(query.cryptoGetInfo.accountID)
+    info = response.cryptoGetInfo.accountInfo
+    info.accountID.accountNum = account.num
+    info.contractAccountID = account.num.to_bytes(20, "big").hex()
+    info.key.CopyFrom(account.key)
+    info.balance = account.balance
+    info.memo = account.memo
+    info.receiverSigRequired = account.receiver_signature_required
+    info.autoRenewPeriod.seconds = account.auto_renew_seconds
+    info.expirationTime.seconds = EXPIRES_S
+    info.ledger_id = LEDGER_ID
+
+
+def _topic_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    topic = ledger.topic(query.consensusGetTopicInfo.topicID)
+    answer = response.consensusGetTopicInfo
+    answer.topicID.topicNum = topic.num
+    info = answer.topicInfo
+    info.memo = topic.memo
+    info.runningHash = topic.running_hash
+    info.sequenceNumber = topic.sequence
+    info.expirationTime.seconds = EXPIRES_S
+    info.autoRenewPeriod.seconds = topic.auto_renew_seconds
+    info.ledger_id = LEDGER_ID
+    if topic.admin_key is not None:
+        info.adminKey.CopyFrom(topic.admin_key)
+    if topic.submit_key is not None:
+        info.submitKey.CopyFrom(topic.submit_key)
+    if topic.auto_renew_account is not None:
+        info.autoRenewAccount.accountNum = topic.auto_renew_account
+
+
+def _receipt(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    entry = _find(ledger, query.transactionGetReceipt.transactionID, ResponseCode.RECEIPT_NOT_FOUND)
+    response.transactionGetReceipt.receipt.CopyFrom(entry.record.receipt)
+
+
+def _record(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    entry = _find(ledger, query.transactionGetRecord.transactionID, ResponseCode.RECORD_NOT_FOUND)
+    response.transactionGetRecord.transactionRecord.CopyFrom(entry.record)
+
+
+def _find(ledger: Ledger, transaction_id: basic_types_pb2.TransactionID, missing: ResponseCode) -> Entry:
+    try:
+        key = transaction_key(transaction_id)
+    except Refused:
+        raise Refused(ResponseCode.INVALID_TRANSACTION_ID) from None
+    entry = ledger.by_id.get(key)
+    if entry is None:
+        raise Refused(missing)
+    return entry
+
+
+QUERIES: dict[str, QueryKind] = {
+    "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", 0, _balance),
+    "cryptoGetInfo": QueryKind("cryptoGetInfo", QUERY_COST, _account_info),
+    "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", QUERY_COST, _topic_info),
+    "transactionGetReceipt": QueryKind("transactionGetReceipt", 0, _receipt),
+    "transactionGetRecord": QueryKind("transactionGetRecord", QUERY_COST, _record),
+}

@@ -1,0 +1,219 @@
+"""The mirror node's REST face: topics, messages, transactions, accounts, balances, the network; read only."""
+
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ledger.hiero import ResponseCode
+from ledger.localnet import rest_json
+from ledger.localnet.network import LocalNetwork
+from ledger.localnet.rest_json import Json
+from ledger.localnet.rest_query import (
+    BadParameter,
+    Query,
+    parse_entity,
+    parse_integer,
+    parse_query,
+    parse_timestamp,
+    select,
+)
+from ledger.localnet.state import OPERATOR, Account, Entry, Topic
+from ledger.localnet.transactions import KINDS
+
+API = "/api/v1"
+_TRANSACTION_ID = re.compile(r"0\.0\.([0-9]{1,19})-([0-9]{1,19})-([0-9]{1,9})", re.ASCII)
+_HEADERS = {"Access-Control-Allow-Origin": "*"}
+
+
+class NotFound(Exception):
+    """Nothing of that name; status 404."""
+
+
+class MirrorRest:
+    """The endpoints over one network."""
+
+    def __init__(self, network: LocalNetwork, node_ports: tuple[int, ...]) -> None:
+        self._ledger = network.ledger
+        self._node_ports = node_ports
+        self._created = self._ledger.accounts[OPERATOR].created
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        endpoints: dict[str, Callable[[Request], Json]] = {
+            "/topics/{topic}": self._topic,
+            "/topics/{topic}/messages": self._messages,
+            "/topics/{topic}/messages/{sequence}": self._message,
+            "/transactions": self._transactions,
+            "/transactions/{id}": self._transaction,
+            "/accounts/{account}": self._account,
+            "/balances": self._balances,
+            "/network/nodes": self._nodes,
+            "/network/exchangerate": self._exchange_rate,
+        }
+        return Starlette(
+            routes=[Route(API + path, _endpoint(answer)) for path, answer in endpoints.items()],
+            exception_handlers={BadParameter: _on_bad, NotFound: _on_not_found, HTTPException: _on_http},
+        )
+
+    def _topic(self, request: Request) -> Json:
+        _query(request, frozenset(), "asc")
+        return rest_json.topic(self._named_topic(request))
+
+    def _messages(self, request: Request) -> Json:
+        query = _query(request, frozenset({"sequencenumber", "timestamp", "encoding"}), "asc")
+        if any(value != "base64" for value in query.values("encoding")):
+            raise BadParameter("encoding")
+        topic = self._named_topic(request)
+        sequences = query.window("sequencenumber", parse_integer)
+        page = select(
+            self._ledger.messages[topic.num],
+            lambda message: message.time,
+            query.window("timestamp", parse_timestamp),
+            query,
+            lambda message: message.sequence in sequences,
+        )
+        last = rest_json.timestamp(page[-1].time) if page else ""
+        return {
+            "links": {"next": query.next_link("timestamp", last, len(page))},
+            "messages": [rest_json.message(topic.num, message) for message in page],
+        }
+
+    def _message(self, request: Request) -> Json:
+        _query(request, frozenset(), "asc")
+        topic = self._named_topic(request)
+        sequence = _path(request, "sequence", parse_integer)
+        messages = self._ledger.messages[topic.num]
+        if not 1 <= sequence <= len(messages):
+            raise NotFound
+        return rest_json.message(topic.num, messages[sequence - 1])
+
+    def _transactions(self, request: Request) -> Json:
+        known = frozenset({"account.id", "timestamp", "transactiontype", "result"})
+        query = _query(request, known, "desc")
+        return self._transaction_page(query, _wanted_transactions(query))
+
+    def _transaction(self, request: Request) -> Json:
+        query = _query(request, frozenset({"nonce", "scheduled"}), "asc")
+        match = _TRANSACTION_ID.fullmatch(request.path_params["id"])
+        if match is None:
+            raise BadParameter("transactionId")
+        entry = self._ledger.by_id.get((int(match[1]), int(match[2]), int(match[3])))
+        # Every transaction here has nonce 0 and was not scheduled; asking for another finds nothing.
+        elsewhere = {*query.values("nonce")} - {"0"} or {*query.values("scheduled")} - {"false"}
+        if entry is None or elsewhere:
+            raise NotFound
+        return {"transactions": [rest_json.transaction(entry)]}
+
+    def _account(self, request: Request) -> Json:
+        query = _query(request, frozenset({"timestamp", "transactiontype", "transactions"}), "desc")
+        account = self._ledger.accounts.get(_path(request, "account", parse_entity))
+        if account is None:
+            raise NotFound
+        page: Json = {"transactions": [], "links": {"next": None}}
+        if "false" not in query.values("transactions"):
+            is_wanted = _wanted_transactions(query)
+            page = self._transaction_page(query, lambda entry: is_wanted(entry) and _touches(entry, account))
+        return rest_json.account(self._ledger, account) | page
+
+    def _balances(self, request: Request) -> Json:
+        query = _query(request, frozenset({"account.id"}), "desc")
+        accounts = sorted(self._ledger.accounts.values(), key=lambda account: account.num)
+        window = query.window("account.id", parse_entity)
+        page = select(accounts, lambda account: account.num, window, query, lambda _: True)
+        last = f"0.0.{page[-1].num}" if page else ""
+        return {
+            "balances": [rest_json.balance(account) for account in page],
+            "links": {"next": query.next_link("account.id", last, len(page))},
+            "timestamp": rest_json.timestamp(self._ledger.time),
+        }
+
+    def _nodes(self, request: Request) -> Json:
+        query = _query(request, frozenset({"file.id", "node.id"}), "asc")
+        is_wanted = 0 in query.window("node.id", parse_integer)
+        nodes = [rest_json.node(self._created, self._node_ports)] if is_wanted else []
+        return {"links": {"next": None}, "nodes": nodes}
+
+    def _exchange_rate(self, request: Request) -> Json:
+        _query(request, frozenset({"timestamp"}), "asc")
+        return rest_json.exchange_rate(self._ledger)
+
+    def _named_topic(self, request: Request) -> Topic:
+        topic = self._ledger.topics.get(_path(request, "topic", parse_entity))
+        if topic is None:
+            raise NotFound
+        return topic
+
+    def _transaction_page(self, query: Query, is_wanted: Callable[[Entry], bool]) -> Json:
+        window = query.window("timestamp", parse_timestamp)
+        page = select(self._ledger.entries, lambda entry: entry.time, window, query, is_wanted)
+        last = rest_json.timestamp(page[-1].time) if page else ""
+        return {
+            "links": {"next": query.next_link("timestamp", last, len(page))},
+            "transactions": [rest_json.transaction(entry) for entry in page],
+        }
+
+
+def _wanted_transactions(query: Query) -> Callable[[Entry], bool]:
+    """Whether an entry passes the filters on account, type and result. Raises BadParameter."""
+    accounts = query.window("account.id", parse_entity) if any(query.values("account.id")) else None
+    types = {value.upper() for value in query.values("transactiontype")}
+    results = set(query.values("result"))
+    if results - {"success", "fail"}:
+        raise BadParameter("result")
+
+    def is_wanted(entry: Entry) -> bool:
+        amounts = entry.record.transferList.accountAmounts
+        if accounts is not None and not any(item.accountID.accountNum in accounts for item in amounts):
+            return False
+        if types and KINDS[entry.kind].name not in types:
+            return False
+        outcome = "success" if entry.record.receipt.status == ResponseCode.SUCCESS else "fail"
+        return not results or outcome in results
+
+    return is_wanted
+
+
+def _touches(entry: Entry, account: Account) -> bool:
+    amounts = entry.record.transferList.accountAmounts
+    return entry.entity == account.num or any(item.accountID.accountNum == account.num for item in amounts)
+
+
+def _query(request: Request, known: frozenset[str], order: str) -> Query:
+    return parse_query(request.url.path, request.query_params.multi_items(), known, order)
+
+
+def _path(request: Request, name: str, parse: Callable[[str], int]) -> int:
+    try:
+        return parse(request.path_params[name])
+    except ValueError:
+        raise BadParameter(name) from None
+
+
+def _endpoint(answer: Callable[[Request], Json]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return JSONResponse(answer(request), headers=_HEADERS)
+
+    return endpoint
+
+
+def _failure(status: int, message: str) -> Response:
+    return JSONResponse({"_status": {"messages": [{"message": message}]}}, status, headers=_HEADERS)
+
+
+async def _on_bad(_: Request, fault: Exception) -> Response:
+    return _failure(HTTPStatus.BAD_REQUEST, str(fault))
+
+
+async def _on_not_found(_: Request, __: Exception) -> Response:
+    return _failure(HTTPStatus.NOT_FOUND, "Not found")
+
+
+async def _on_http(_: Request, fault: Exception) -> Response:
+    status = fault.status_code if isinstance(fault, HTTPException) else HTTPStatus.NOT_FOUND
+    return _failure(status, HTTPStatus(status).phrase.capitalize())

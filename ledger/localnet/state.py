@@ -1,0 +1,126 @@
+"""What is true on the localnet: accounts, topics, messages and the transactions that made them.
+
+Nothing here reads a clock, a file or a socket: the same transactions at the same times give the same ledger.
+"""
+
+from dataclasses import dataclass, field
+
+from ledger.hiero import ResponseCode, basic_types_pb2, consensus_submit_message_pb2, transaction_record_pb2
+from ledger.localnet.errors import Refused
+from ledger.running_hash import INITIAL_RUNNING_HASH
+
+SECOND_NS = 1_000_000_000
+
+OPERATOR = 2
+"""The account that holds every hbar at genesis, 0.0.2."""
+NODE = 3
+"""The account of the one consensus node, 0.0.3; query payments go to it."""
+FEE_COLLECTOR = 802
+"""The account that transaction fees go to, 0.0.802."""
+SUPPLY = 50_000_000_000 * 100_000_000
+"""Every tinybar there is."""
+FIRST_ENTITY = 1001
+"""The number of the first entity that a transaction creates, as on every Hedera network."""
+
+TransactionKey = tuple[int, int, int]
+"""What makes a transaction id unique: the payer's number, then seconds and nanoseconds of its valid start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account."""
+
+    num: int
+    key: basic_types_pb2.Key
+    balance: int
+    """Tinybar."""
+    created: int
+    """Consensus time of the transaction that created it, nanoseconds."""
+    memo: str = ""
+    receiver_signature_required: bool = False
+    auto_renew_seconds: int = 7_776_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One consensus topic, with the running hash and the number of its last message."""
+
+    num: int
+    created: int
+    memo: str
+    admin_key: basic_types_pb2.Key | None
+    submit_key: basic_types_pb2.Key | None
+    auto_renew_account: int | None
+    auto_renew_seconds: int
+    sequence: int = 0
+    running_hash: bytes = INITIAL_RUNNING_HASH
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, or one chunk of a longer one, as consensus ordered it."""
+
+    sequence: int
+    time: int
+    payer: int
+    body: bytes
+    running_hash: bytes
+    chunk: consensus_submit_message_pb2.ConsensusMessageChunkInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One transaction that reached consensus, successful or not."""
+
+    kind: str
+    """The name of its field in TransactionBody."""
+    time: int
+    record: transaction_record_pb2.TransactionRecord
+    entity: int | None
+    """The number of the account or topic that it created or addressed."""
+    node: int
+    max_fee: int
+    valid_seconds: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Everything that the localnet knows; changed by `transactions.apply` alone."""
+
+    time: int
+    """Consensus time of the last transaction, nanoseconds."""
+    accounts: dict[int, Account] = field(default_factory=dict)
+    topics: dict[int, Topic] = field(default_factory=dict)
+    messages: dict[int, list[Message]] = field(default_factory=dict)
+    """By topic; the message with sequence number n is at n - 1."""
+    entries: list[Entry] = field(default_factory=list)
+    """In consensus order."""
+    by_id: dict[TransactionKey, Entry] = field(default_factory=dict)
+    next_entity: int = FIRST_ENTITY
+
+    def account(self, account_id: basic_types_pb2.AccountID) -> Account:
+        """The account that an id names. Raises Refused: INVALID_ACCOUNT_ID."""
+        num = entity_num(account_id.shardNum, account_id.realmNum, account_id.accountNum)
+        if num is None or num not in self.accounts:
+            raise Refused(ResponseCode.INVALID_ACCOUNT_ID)
+        return self.accounts[num]
+
+    def topic(self, topic_id: basic_types_pb2.TopicID) -> Topic:
+        """The topic that an id names. Raises Refused: INVALID_TOPIC_ID."""
+        num = entity_num(topic_id.shardNum, topic_id.realmNum, topic_id.topicNum)
+        if num is None or num not in self.topics:
+            raise Refused(ResponseCode.INVALID_TOPIC_ID)
+        return self.topics[num]
+
+
+def genesis(operator_key: bytes, time: int) -> Ledger:
+    """The ledger before its first transaction: all money is the operator's; its key is 32 bytes, ed25519."""
+    key = basic_types_pb2.Key(ed25519=operator_key)
+    balances = {OPERATOR: SUPPLY, NODE: 0, FEE_COLLECTOR: 0}
+    accounts = {num: Account(num, key, balance, created=time) for num, balance in balances.items()}
+    return Ledger(time=time, accounts=accounts)
+
+
+def entity_num(shard: int, realm: int, num: int) -> int | None:
+    """The number of an entity of shard 0, realm 0, the only ones there are; None for any other."""
+    return num if shard == 0 and realm == 0 and num > 0 else None
