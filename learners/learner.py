@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import rfc8785
 
@@ -40,7 +40,7 @@ class LearnerSpec:
 
     def digest(self) -> Digest:
         """The SHA-256 of the spec's canonical JSON; it is part of the genesis params."""
-        tensors = [[t.name, list(t.shape), t.dtype] for t in self.tensors]
+        tensors: list[Any] = [[t.name, list(t.shape), t.dtype] for t in self.tensors]
         body = rfc8785.dumps({"name": self.name, "scorer": self.scorer, "tensors": tensors})
         return Digest(base64url(hashlib.sha256(body).digest()))
 

@@ -72,16 +72,16 @@ class Bell:
 
 
 async def follow(
-    mirror: Mirror, topic: TopicId, after: int, subscribe: Subscribe | None
-) -> AsyncIterator[TopicMessage]:
-    """Every message of a topic with a sequence number greater than `after`, without end.
+    mirror: Mirror, topic: TopicId, subscribe: Subscribe | None
+) -> AsyncIterator[TopicMessage | None]:
+    """Every message of a topic, without end; None once, when all that was there at the start has been read.
 
     Always read from the first message, since only a whole chain can be verified. Raises HistoryBroken.
     """
     history = History(topic)
     bell = Bell(subscribe) if subscribe is not None else None
     poll = BARE_POLL_SECONDS if bell is None else POLL_SECONDS
-    pause, away, woken = 0.0, False, False
+    pause, away, woken, is_current = 0.0, False, False, False
     try:
         while True:
             if bell is not None:
@@ -91,7 +91,7 @@ async def follow(
                 async with aclosing(mirror.messages(topic, history.sequence)) as entries:
                     async for entry in entries:
                         for result in history.add(entry):
-                            if isinstance(result, TopicMessage) and result.sequence > after:
+                            if isinstance(result, TopicMessage):
                                 yield result
             except HistoryBroken:
                 raise
@@ -105,6 +105,9 @@ async def follow(
                 if away:
                     _log.info("topic %s is within reach again", topic)
                 away = False
+                if not is_current:
+                    is_current = True
+                    yield None
                 # The stream may be ahead of REST by a moment.
                 pause = _LAG_SECONDS if woken and history.sequence == before else poll
             if bell is None:

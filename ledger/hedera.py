@@ -176,15 +176,16 @@ class HederaTopic:
         """Put a message on the topic. Raises TopicRefused, LedgerError."""
         await self.hedera.submit(self.id, body)
 
-    def follow(self, after: int = 0) -> AsyncIterator[TopicMessage]:
-        """Every message after a sequence number, verified from the topic's first, without end.
+    def follow(self) -> AsyncIterator[TopicMessage | None]:
+        """Every message from the topic's first, verified, without end.
 
-        Survives outages by itself. Raises HistoryBroken.
+        Yields None once, when all that the mirror had at the start has been read. Survives outages by itself.
+        Raises HistoryBroken.
         """
         subscribe: Callable[..., Callable[[], None]] | None = None
         if self.hedera.network.mirror_grpc is not None:
             subscribe = partial(self.hedera.session.subscribe, self.id)
-        return follow(self.hedera.mirror, self.id, after, subscribe)
+        return follow(self.hedera.mirror, self.id, subscribe)
 
 
 @asynccontextmanager

@@ -52,6 +52,12 @@ class Blobs:
         os.close(handle)
         return Path(name)
 
+    def keep(self, temporary: Path) -> Digest:
+        """Keep a file of `new_temp` under the digest of its bytes; it is on the disk when this returns."""
+        digest = _file_digest(temporary)
+        self._keep(temporary, digest)
+        return digest
+
     def adopt_file(self, temporary: Path, digest: Digest) -> Path:
         """Keep a file of `new_temp` under its digest; it is on the disk when this returns.
 

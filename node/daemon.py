@@ -10,9 +10,9 @@ from pathlib import Path
 
 import anyio
 import structlog
+
 from learners.client import open_learner
 from ledger.hedera import open_hedera
-
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver, Means

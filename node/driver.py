@@ -71,7 +71,7 @@ class RunError(Exception):
 
 
 class LearnerPort(Protocol):
-    """A learner in its own process (learners/client.py), or a stub in tests."""
+    """A learner in its own process (learners/client.py), or a stub in tests; deadlines in seconds."""
 
     async def describe(self) -> LearnerSpec:
         """The public spec."""
@@ -79,10 +79,10 @@ class LearnerPort(Protocol):
     async def initial(self, out: Path) -> None:
         """Write the initial weights."""
 
-    async def propose(self, head: Path, round: Round, out: Path) -> Training:
+    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
         """Train from the head and write a candidate."""
 
-    async def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
         """Compare a candidate with the head."""
 
     async def adopt(self, head: Path, round: Round) -> None:
@@ -134,7 +134,7 @@ class Driver:
         spec = await self.means.learner.describe()
         out = self.means.blobs.new_temp()
         await self.means.learner.initial(out)
-        digest = await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out)
+        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
         self.view = replace(self.view, blobs=frozenset({digest}))
         return spec
 
@@ -260,13 +260,15 @@ class Driver:
     async def _train(self, effect: Train) -> None:
         out = self.means.blobs.new_temp()
         try:
-            done = await self.means.learner.propose(self._path(effect.head), effect.round, out)
+            done = await self.means.learner.propose(
+                self._path(effect.head), effect.round, out, self._patience()
+            )
         except (LearnerError, BadWeights) as error:
             log.warning("training failed", round=effect.round, reason=str(error))
             await self._inbox.send(TrainingFailed(effect.round))
             return
         size = out.stat().st_size
-        digest = await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out)
+        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
         log.info(
             "trained", round=effect.round, labels=done.labels, labels_total=done.labels_total, loss=done.loss,
             candidate=digest, size=size,
@@ -276,7 +278,7 @@ class Driver:
     async def _score(self, effect: Score) -> None:
         head, candidate = self._path(effect.head), self._path(effect.candidate)
         try:
-            found = await self.means.learner.score(head, candidate, effect.round)
+            found = await self.means.learner.score(head, candidate, effect.round, self._patience())
         except BadWeights as error:
             log.warning("malformed candidate", round=effect.round, reason=str(error))
             await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
@@ -316,15 +318,15 @@ class Driver:
         return True
 
     def _sign(self, body: Body) -> Signed:
-        """Journal first, then sign: after a crash the same round gets the same words, or none."""
-        kind, signer = kind_of(body), self.means.identity
-        signature = sign(signer.secret, kind, body)
-        number = body.round
+        """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
+        kind, raw = kind_of(body), canonical(body)
+        signature = sign(self.means.identity.secret, kind, body)
         try:
-            self.means.journal.remember(kind, body.run, number, canonical(body), signature.encode())
+            self.means.journal.remember(kind, body.run, body.round, raw, signature.encode() + raw)
         except AlreadySigned as earlier:
-            log.warning("already signed", kind=kind, round=number)
-            return Signed(type(body).model_validate_json(earlier.body), Signature(earlier.message.decode()))
+            log.warning("already signed", kind=kind, round=body.round)
+            before, words = earlier.existing[: len(signature)], earlier.existing[len(signature) :]
+            return Signed(type(body).model_validate_json(words), Signature(before.decode()))
         return Signed(body, signature)
 
     def _send(self, effect: Send) -> None:
@@ -354,6 +356,11 @@ class Driver:
             await self.means.learner.adopt(self._path(effect.head), effect.round)
         except (LearnerError, BadWeights) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
+
+    def _patience(self) -> float:
+        """Seconds for one call of the learner: what takes longer than a round comes too late for any."""
+        state = self.view.state
+        return 60.0 if state is None else float(state.params.round_window)
 
     def _path(self, digest: Digest) -> Path:
         path = self.means.blobs.path_of(digest)

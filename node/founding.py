@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from ledger.hedera import Hedera
 from pydantic import ValidationError
 
+from ledger.hedera import Hedera
 from node.config import ConfigError
 from node.driver import LearnerPort
 from protocol.fields import canonical

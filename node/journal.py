@@ -63,6 +63,12 @@ class Journal:
         """Close the file; the journal is not used afterwards."""
         self._database.close()
 
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def remember(self, kind: str, run: str, round: int, body: bytes, message: bytes) -> None:
         """Note that `message`, with this body, is about to be sent; the same body again is no offence.
 

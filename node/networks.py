@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ledger.hedera import Network
-
 from ledger.topic import LedgerError
 from node.config import LedgerAccess
 from node.identity import Identity

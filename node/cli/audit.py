@@ -6,10 +6,10 @@ from typing import Any
 
 import anyio
 import click
-from ledger.mirror import Mirror
-from ledger.pages import RawEntry, SavedHistory, read_history, write_history
 
 from ledger.audit import Audit, audit, report
+from ledger.mirror import Mirror
+from ledger.pages import RawEntry, SavedHistory, read_history, write_history
 from ledger.topic import LedgerError
 from node.cli.exits import FAILED, one_line
 from protocol.ids import TopicId, is_entity
@@ -36,19 +36,17 @@ def command(
 
     Exits 0 when it all holds, 1 with every violation listed, 2 when the audit could not be run.
     """
-    if (mirror is None) == (pages is None):
-        raise click.UsageError("give either --mirror URL or --pages FILE")
-    if mirror is not None and topic is None:
-        raise click.UsageError("--mirror needs --topic ID")
     if topic is not None and not is_entity(topic):
         raise click.UsageError(f"{topic!r} is no topic; it reads 0.0.1234")
     with one_line(LedgerError):
-        if pages is not None:
+        if pages is not None and mirror is None:
             history = read_history(pages)
-        else:
+        elif mirror is not None and topic is not None and pages is None:
             history = anyio.run(fetch_history, mirror, topic)
-            if save is not None:
-                write_history(save, history.messages, history.transactions)
+        else:
+            raise click.UsageError("give either --topic ID and --mirror URL, or --pages FILE")
+        if save is not None:
+            write_history(save, history.messages, history.transactions)
         name = TopicId(topic) if topic is not None else topic_of(history.messages)
         if not history.messages:
             raise LedgerError(f"topic {name} is empty: there is nothing to audit; check --topic")

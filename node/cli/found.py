@@ -5,10 +5,10 @@ from pathlib import Path
 
 import anyio
 import click
-from learners.client import open_learner
-from ledger.hedera import open_hedera
 
+from learners.client import open_learner
 from learners.learner import LearnerError
+from ledger.hedera import open_hedera
 from ledger.topic import LedgerError
 from node.cli.exits import one_line
 from node.config import ConfigError, FoundingConfig, load_founding

@@ -1,4 +1,4 @@
-"""How well weights drive on held-out tracks, measured in a process of its own (learners/driving/evaluate.py)."""
+"""How well weights drive on held-out tracks, measured in a process of its own (learners/driving/referee.py)."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -29,16 +29,9 @@ class Evaluator:
         found: LapSuccess = answer["lap_success"]
         return found
 
-    async def alone(self, family: str, seed: int, turns: int, labels: int, tracks: int) -> LapSuccess:
+    async def alone(self, options: Mapping[str, Any], turns: int, tracks: int) -> LapSuccess:
         """Lap success of a peer that learns alone, with its own share of the labels. Raises DemoError."""
-        request = {
-            "family": family,
-            "seed": seed,
-            "turns": turns,
-            "labels_per_turn": labels,
-            "tracks": tracks,
-        }
-        answer = await self._ask(request)
+        answer = await self._ask({"options": options, "turns": turns, "tracks": tracks})
         found: LapSuccess = answer["lap_success"]
         return found
 
@@ -52,7 +45,7 @@ class Evaluator:
                 self._rest += await stdout.receive()
             except anyio.EndOfStream:
                 raise DemoError(
-                    "the evaluator ended; run `python -m learners.driving.evaluate` to see why"
+                    "the evaluator ended; run `python -m learners.driving.referee` to see why"
                 ) from None
         line, _, self._rest = self._rest.partition(b"\n")
         answer: Mapping[str, Any] = json.loads(line)
@@ -64,5 +57,5 @@ class Evaluator:
 @asynccontextmanager
 async def evaluator(children: Family) -> AsyncIterator[Evaluator]:
     """Start an evaluator; it ends with the demo's other children."""
-    process = await children.start_other(["-m", "learners.driving.evaluate", "--serve"])
+    process = await children.start_other(["-m", "learners.driving.referee"])
     yield Evaluator(process)

@@ -10,12 +10,12 @@ from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
-from learners.client import open_learner
-from ledger.hedera import Hedera, Network, open_hedera
-from ledger.mirror import Mirror
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from learners.client import open_learner
+from ledger.hedera import Hedera, Network, open_hedera
+from ledger.mirror import Mirror
 from node.blobs import Blobs
 from node.demo.evaluation import Evaluator, LapSuccess, evaluator
 from node.demo.layout import DemoError, Layout
@@ -26,7 +26,7 @@ from node.demo.watch import Standing, read_log, watch_balances, watch_logs, watc
 from node.founding import Preset, found_run, load_preset, params_of
 from node.identity import Identity, create
 from node.signals import cancel_on_signal
-from protocol.ids import AccountId, Digest, Tinybar, TopicId
+from protocol.ids import AccountId, Digest, PeerId, Tinybar, TopicId
 from protocol.records import Member
 
 FAMILIES = ("gentle-wide", "gentle-narrow", "medium", "tight-wide", "tight-narrow")
@@ -162,7 +162,7 @@ def network_of(facts: Mapping[str, Any]) -> Network:
     )
 
 
-def node_toml(demo: Demo, place: int, member: Member, topic: TopicId, addresses: Mapping[str, str]) -> str:
+def node_toml(demo: Demo, place: int, member: Member, topic: TopicId, addresses: Mapping[PeerId, str]) -> str:
     """A node's configuration file; JSON strings and numbers are TOML's, too."""
     peers = "\n".join(f"{peer} = {json.dumps(a)}" for peer, a in addresses.items() if peer != member.peer)
     nodes = "\n".join(
@@ -336,8 +336,7 @@ async def measure_lone_peers(demo: Demo, referee: Evaluator) -> dict[int, LapSuc
     turns = math.ceil(demo.options.rounds / demo.options.peers)
     found = {}
     for place in range(min(demo.options.peers, len(FAMILIES))):
-        family, seed = demo.families[place], demo.learner_seed(place)
-        found[place] = await referee.alone(family, seed, turns, LABELS_PER_TURN, HELD_OUT_TRACKS)
+        found[place] = await referee.alone(demo.learner_options(place), turns, HELD_OUT_TRACKS)
     return found
 
 

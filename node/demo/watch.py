@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+
 from ledger.follow import follow
 from ledger.mirror import Mirror
-
 from ledger.topic import LedgerError
 from node.demo.layout import Layout
 from node.demo.processes import read_events

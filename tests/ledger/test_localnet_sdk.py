@@ -71,7 +71,9 @@ def submit_key() -> PrivateKey:
 def topic(client, submit_key):
     admin = PrivateKey.generate_ecdsa()
     receipt = (
-        TopicCreateTransaction(memo="rounds", admin_key=admin.public_key(), submit_key=submit_key.public_key())
+        TopicCreateTransaction(
+            memo="rounds", admin_key=admin.public_key(), submit_key=submit_key.public_key()
+        )
         .freeze_with(client)
         .sign(admin)
         .execute(client)

@@ -71,12 +71,12 @@ class StubLearner:
     async def initial(self, out: Path) -> None:
         out.write_bytes(struct.pack("<d", 0.0))
 
-    async def propose(self, head: Path, round: Round, out: Path) -> Training:
+    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
         self.proposals.append(round)
         out.write_bytes(struct.pack("<d", number_in(head) + self.step))
         return Training(labels=1, labels_total=len(self.proposals), loss=0.0)
 
-    async def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
         gain = Ppm(max(-1_000_000, min(1_000_000, int(100_000 * (number_in(candidate) - number_in(head))))))
         return Comparison(head=Ppm(0), candidate=gain, gain=gain, error=Ppm(0), samples=16)
 

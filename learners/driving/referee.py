@@ -1,0 +1,79 @@
+"""A process that measures driving for whoever asks: one JSON request a line in, one answer a line out.
+
+    {"weights": FILE, "tracks": N}                            lap success of weights on held-out tracks
+    {"options": {...}, "turns": N, "tracks": N}               of a peer that learns alone, see alone.py
+
+Each answer is {"lap_success": {family: share}}, or {"error": reason}. It ends when its input does.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from learners import weights
+from learners.driving.alone import train_alone
+from learners.driving.family import FAMILIES
+from learners.driving.policy import policy_of, tensor_specs
+from learners.driving.rollout import by_sight
+from learners.driving.score import SCORER, held_out, lap_success
+from learners.driving.track import Tracks
+from learners.learner import BadWeights, LearnerError, LearnerSpec
+
+HIDDEN = 64
+"""Units of each hidden layer of the policies it measures."""
+
+
+class Request(BaseModel):
+    """One line of input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Path | None = None
+    options: dict[str, object] | None = None
+    turns: int = Field(default=1, ge=1, le=10_000)
+    tracks: int = Field(ge=1, le=4096)
+
+
+@cache
+def _tracks(count: int) -> Tracks:
+    return held_out(list(FAMILIES.values()), count)
+
+
+def measure(file: Path, count: int) -> dict[str, float]:
+    """Lap success of weights by family, on `count` held-out tracks of each. Raises BadWeights, OSError."""
+    spec = LearnerSpec("driving", tensor_specs(HIDDEN), SCORER)
+    pilot = by_sight(policy_of(weights.load(file, spec)))
+    return dict(zip(FAMILIES, lap_success(pilot, _tracks(count), len(FAMILIES)), strict=True))
+
+
+def answer(line: str) -> dict[str, object]:
+    """The answer to one line."""
+    try:
+        request = Request.model_validate_json(line)
+        if request.weights is not None:
+            return {"lap_success": measure(request.weights, request.tracks)}
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "final"
+            train_alone(request.options or {}, request.turns, Path(folder) / "data", out)
+            return {"lap_success": measure(out, request.tracks)}
+    except (BadWeights, LearnerError, OSError, ValidationError) as fault:
+        return {"error": " ".join(str(fault).split())[:400]}
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    torch.set_num_threads(1)
+    os.nice(10)  # those who learn go first
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(line)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
