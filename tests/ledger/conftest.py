@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
 import pytest
-from localnet_process import Localnet, running_localnet
+
+from tests.ledger.localnet_process import Localnet, running_localnet
 
 
 @pytest.fixture(scope="session")

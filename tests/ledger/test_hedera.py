@@ -7,8 +7,6 @@ from typing import Any
 import anyio
 import coincurve
 import pytest
-from gate import gates
-from localnet_process import Localnet
 
 from ledger import follow as follow_module
 from ledger.hedera import MAX_BODY, Hedera, Network, open_hedera
@@ -18,6 +16,8 @@ from ledger.keys import Threshold
 from ledger.session import Session, Submission, TransactionClock
 from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from protocol.ids import AccountId, PublicKey, Tinybar, TopicId
+from tests.ledger.gate import gates
+from tests.ledger.localnet_process import Localnet
 
 HBAR = Tinybar(100_000_000)
 BACKENDS = ("asyncio", "trio")

@@ -1,13 +1,13 @@
 import anyio
 import grpc
 import pytest
-from scripted_node import ScriptedNode, scripted_node
 
 from ledger import hedera as hedera_module
 from ledger import session as session_module
 from ledger.hedera import Network, open_hedera
 from ledger.topic import LedgerError, TopicRefused
 from protocol.ids import AccountId, TopicId
+from tests.ledger.scripted_node import ScriptedNode, scripted_node
 
 KEY = bytes(range(1, 33))
 TOPIC = TopicId("0.0.1001")
