@@ -138,7 +138,7 @@ class Hedera:
         start = self._clock.next()
         transaction.set_transaction_id(self.session.transaction_id(start))
         submission = Submission(transaction)
-        deadline = anyio.current_time() + self._patience
+        began = anyio.current_time()
         pause = _FIRST_PAUSE
         while True:
             client = self.session.client
@@ -146,10 +146,11 @@ class Hedera:
             try:
                 await to_thread.run_sync(attempt, abandon_on_cancel=True, limiter=self._threads)
             except Unreachable as error:
-                if anyio.current_time() + pause >= deadline:
+                waited = anyio.current_time() - began
+                if waited + pause >= self._patience:
                     nodes = ", ".join(self.network.nodes.values()) or self.network.name
                     raise LedgerError(
-                        f"cannot {deed}: {error} at {nodes} for {self._patience:g} s; "
+                        f"cannot {deed}: {error} at {nodes} for {waited:.1f} s; "
                         "is the network up? check [ledger] nodes"
                     ) from error
                 if not isinstance(error, Busy):
@@ -206,7 +207,8 @@ def open_hedera(
 ) -> AbstractAsyncContextManager[Hedera]:
     """A network for use as an account with its private key (see `signing_key`).
 
-    What fails for want of an answer is tried again for `patience` seconds; a transaction lives for 120.
+    What fails for want of an answer is tried again for `patience` seconds, and the attempt they end in; a
+    transaction lives for 120.
     Raises LedgerError.
     """
     return _open(network, AccountId(_entity(account)), signing_key(key), patience)

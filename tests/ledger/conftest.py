@@ -1,61 +1,12 @@
-"""One Hedera network of our own, as a process, for the tests that need a real one."""
-
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-from ledger.hedera import Network
-from protocol.ids import AccountId
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Localnet:
-    """A running network and the account that has all its money."""
-
-    network: Network
-    operator: AccountId
-    key: str
+from tests.ledger.localnet_process import Localnet, running_localnet
 
 
 @pytest.fixture(scope="session")
 def localnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Localnet]:
-    if find_spec("ledger.localnet.__main__") is None:
-        pytest.skip("the embedded network is not built yet")
-    folder = tmp_path_factory.mktemp("localnet")
-    with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ledger.localnet", "--dir", str(folder), "--any-port"],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield _described(process, folder)
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _described(process: subprocess.Popen[bytes], folder: Path) -> Localnet:
-    """What the process wrote about itself once it listens; bounded, since it may never do so."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            told = json.loads((folder / "localnet.json").read_text())
-            break
-        except (FileNotFoundError, json.JSONDecodeError):
-            output = (folder / "output.txt").read_text()
-            assert process.poll() is None, f"the network ended: {output}"
-            assert time.monotonic() < deadline, f"the network did not start: {output}"
-            time.sleep(0.05)
-    network = Network("localnet", told["nodes"], told["mirror_rest"], told["mirror_grpc"])
-    return Localnet(network, AccountId(told["operator_account"]), told["operator_key"])
+    """A Hedera network of our own, one for all tests that need a real one."""
+    with running_localnet(tmp_path_factory.mktemp("localnet")) as running:
+        yield running

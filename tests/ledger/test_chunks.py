@@ -2,13 +2,13 @@ import copy
 from typing import Any
 
 import pytest
-from chains import PAYER, TOPIC, Chain, Chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.chunks import CHUNK_WINDOW, MAX_CHUNKS, MAX_MESSAGE, MAX_OPEN, Dropped, History
 from ledger.topic import HistoryBroken, TopicMessage
 from protocol.ids import AccountId
+from tests.ledger.chains import PAYER, TOPIC, Chain, Chunk
 
 OTHER = AccountId("0.0.8")
 

@@ -7,9 +7,8 @@ from typing import Any
 import anyio
 import coincurve
 import pytest
-from conftest import Localnet
-from gate import gates
 
+from ledger import follow as follow_module
 from ledger.hedera import MAX_BODY, Hedera, Network, open_hedera
 from ledger.hiero import ResponseCode, TopicMessageSubmitTransaction
 from ledger.hiero import TopicId as SdkTopic
@@ -17,6 +16,8 @@ from ledger.keys import Threshold
 from ledger.session import Session, Submission, TransactionClock
 from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from protocol.ids import AccountId, PublicKey, Tinybar, TopicId
+from tests.ledger.gate import gates
+from tests.ledger.localnet_process import Localnet
 
 HBAR = Tinybar(100_000_000)
 BACKENDS = ("asyncio", "trio")
@@ -216,6 +217,20 @@ def test_a_node_that_is_not_there_is_one_line_with_cause_and_remedy(localnet):
     anyio.run(main)
 
 
+def test_the_mirror_describes_topic_and_network(localnet):
+    async def test(operator: Hedera) -> None:
+        member = public(coincurve.PrivateKey())
+        info = await operator.mirror.topic_info(await operator.create_topic("a run", [member]))
+        assert info.memo == "a run"
+        assert info.submit_key is not None
+        assert member.hex() in info.submit_key.key
+        shown = {node.node_account_id: node.service_endpoints for node in await operator.mirror.nodes()}
+        for account, address in localnet.network.nodes.items():
+            assert int(address.rpartition(":")[2]) in [endpoint.port for endpoint in shown[account]]
+
+    run("asyncio", localnet, test)
+
+
 class Ear(logging.Handler):
     """Hears what is logged about a topic's reach, and tells when it is the first time."""
 
@@ -240,7 +255,8 @@ async def listening(name: str) -> AsyncIterator[Ear]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_outage_delays_messages_and_loses_none(localnet, backend):
+def test_an_outage_delays_messages_and_loses_none(localnet, backend, monkeypatch):
+    monkeypatch.setattr(follow_module, "POLL_SECONDS", 0.1)
     real = localnet.network
     ((node, address), *_) = real.nodes.items()
     rest = real.mirror_rest.removeprefix("http://")

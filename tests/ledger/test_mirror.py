@@ -6,12 +6,12 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from chains import TOPIC, Chain
 
 from ledger import mirror as mirror_module
 from ledger.mirror import MAX_PAGE, PAGE_ENTRIES, Mirror
 from ledger.topic import LedgerError
 from protocol.ids import AccountId, TopicId
+from tests.ledger.chains import TOPIC, Chain
 
 URL = "http://127.0.0.1:5551"
 BACKENDS = ("asyncio", "trio")

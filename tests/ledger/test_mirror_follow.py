@@ -6,12 +6,12 @@ from contextlib import aclosing
 import anyio
 import httpx
 import pytest
-from chains import TOPIC, Chain, Chunk
 
 from ledger import follow as follow_module
 from ledger.follow import Subscribe, follow
 from ledger.mirror import Mirror
 from ledger.topic import HistoryBroken, TopicMessage
+from tests.ledger.chains import TOPIC, Chain, Chunk
 
 BACKENDS = ("asyncio", "trio")
 

@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from chains import TOPIC, Chain
 
 from ledger.chunks import History
 from ledger.pages import nanoseconds, read_history, write_history
 from ledger.topic import LedgerError
+from tests.ledger.chains import TOPIC, Chain
 
 
 def test_a_saved_history_feeds_the_same_history(tmp_path):
