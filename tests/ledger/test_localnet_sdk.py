@@ -240,9 +240,9 @@ def test_a_threshold_account_pays_with_m_signatures(client):
 
 
 def test_a_fee_offered_too_low_is_refused(client):
+    payment = transfer(OPERATOR, AccountId(0, 0, 3), 1)
+    payment.transaction_fee = 99_999
     with pytest.raises(PrecheckError) as refused:
-        payment = transfer(OPERATOR, AccountId(0, 0, 3), 1)
-        payment.transaction_fee = 99_999
         payment.execute(client)
     assert refused.value.status == ResponseCode.INSUFFICIENT_TX_FEE
 
