@@ -104,7 +104,7 @@ def _server(learner: Learner, worker: ThreadPoolExecutor) -> grpc.Server:
     )
 
 
-def _method(learner: Learner, kind: type[Request]) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _method(learner: Learner, kind: type[Request]) -> "grpc.RpcMethodHandler[bytes, bytes]":
     def serve(body: bytes, context: grpc.ServicerContext) -> bytes:
         if not context.is_active():
             return b""  # whoever asked has given up while we were busy

@@ -102,7 +102,7 @@ class Hedera:
         """A new topic to which each of these keys may write, or everybody without any. Raises LedgerError."""
         transaction = TopicCreateTransaction(memo=_memo(memo))
         if submit_keys:
-            transaction.set_submit_key(any_of(submit_keys))
+            transaction.set_submit_key(any_of(self.session.public, submit_keys))
         receipt, _ = await self._execute(transaction, "create a topic")
         return TopicId(str(receipt.topic_id))
 

@@ -86,9 +86,9 @@ def sdk_key(key: PublicKey | Threshold) -> SdkPublicKey | KeyList:
     return _public(key)
 
 
-def any_of(keys: Sequence[PublicKey]) -> SdkPublicKey | KeyList:
-    """The key that each of some keys can sign for alone. Raises LedgerError."""
-    return sdk_key(Threshold(1, tuple(keys)))
+def any_of(own: SdkPublicKey, keys: Sequence[PublicKey]) -> KeyList:
+    """The key that our own and each of some others can sign for alone. Raises LedgerError."""
+    return KeyList([own, *(_public(key) for key in keys)], threshold=1)
 
 
 def _public(key: PublicKey) -> SdkPublicKey:
