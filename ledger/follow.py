@@ -72,7 +72,7 @@ class Bell:
 
 
 async def follow(
-    mirror: Mirror, topic: TopicId, after: int, subscribe: Subscribe | None
+    mirror: Mirror, topic: TopicId, after: int = 0, subscribe: Subscribe | None = None
 ) -> AsyncIterator[TopicMessage]:
     """Every message of a topic with a sequence number greater than `after`, without end.
 
