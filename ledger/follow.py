@@ -72,7 +72,7 @@ class Bell:
 
 
 async def follow(
-    mirror: Mirror, topic: TopicId, subscribe: Subscribe | None
+    mirror: Mirror, topic: TopicId, subscribe: Subscribe | None = None
 ) -> AsyncIterator[TopicMessage | None]:
     """Every message of a topic, without end; None once, when all that was there at the start has been read.
 

@@ -99,7 +99,7 @@ class Hedera:
         return AccountId(str(receipt.account_id))
 
     async def create_topic(self, memo: str = "", submit_keys: Sequence[PublicKey] = ()) -> TopicId:
-        """A new topic to which each of these keys may write, or everybody without any. Raises LedgerError."""
+        """A new topic to which we and each of these keys may write, or everybody without any. Raises LedgerError."""
         transaction = TopicCreateTransaction(memo=_memo(memo))
         if submit_keys:
             transaction.set_submit_key(any_of(self.session.public, submit_keys))

@@ -29,6 +29,7 @@ from ledger.hiero import (
     _Node,
     timestamp_pb2,
 )
+from ledger.hiero import PublicKey as SdkPublicKey
 from ledger.hiero import TopicId as SdkTopic
 from ledger.keys import SigningKey
 from ledger.topic import LedgerError
@@ -111,6 +112,11 @@ class Session:
         self._account = SdkAccount.from_string(account)
         self._key = key
         self.client = self._fresh()
+
+    @property
+    def public(self) -> SdkPublicKey:
+        """The account's public key."""
+        return self._key.public
 
     def _fresh(self) -> Client:
         nodes = [_Node(node.account, node.address, node.book) for node in self._nodes]

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 
 from ledger.hedera import Network
+from ledger.keys import load_key
 from ledger.topic import LedgerError
 from node.config import LedgerAccess
 from node.identity import Identity
-
-MAX_KEY_FILE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +40,10 @@ def network_of(access: LedgerAccess) -> Network:
     )
 
 
-def account_key(access: LedgerAccess, identity: Identity | None) -> bytes | str:
+def account_key(access: LedgerAccess, identity: Identity | None) -> bytes:
     """The private key that pays: the one in key_file, else the identity's own. Raises LedgerError."""
     if access.key_file is not None:
-        return read_key(access.key_file)
+        return load_key(access.key_file)
     if identity is None:
         raise LedgerError("the key ledger.key_file is missing: name the file of the account's private key")
     return identity.secret
-
-
-def read_key(file: Path) -> str:
-    """A key file's text; its content is checked, and never shown, by whoever uses it. Raises LedgerError."""
-    try:
-        with file.open() as source:
-            return source.read(MAX_KEY_FILE).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise LedgerError(f"cannot read the key file {file}: {reason}; check ledger.key_file") from None

@@ -67,7 +67,7 @@ async def watch_topic(
     """Fold the topic until the run has ended and its last votes are in."""
     scope = anyio.CancelScope()
     with scope:
-        async for message in follow(mirror, topic, None):
+        async for message in follow(mirror, topic):
             if message is None:
                 continue
             stamp = Stamp(message.sequence, message.time, message.running_hash)

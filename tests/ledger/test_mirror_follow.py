@@ -1,6 +1,6 @@
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 import anyio
@@ -35,12 +35,26 @@ class Served:
         return Mirror("http://127.0.0.1:1", attempts=1, transport=httpx.MockTransport(self))
 
 
-async def take(
-    served: Served, count: int, after: int = 0, subscribe: Subscribe | None = None
-) -> list[TopicMessage]:
+async def test_the_end_of_what_was_there_is_said_once():
+    served = Served(chain_of(b"one"))
+    async with served.mirror() as mirror, aclosing(follow(mirror, TOPIC)) as messages:
+        seen = [await anext(messages), await anext(messages)]
+        served.chain.add(b"two")
+        seen.append(await anext(messages))
+    assert [None if message is None else message.body for message in seen] == [b"one", None, b"two"]
+
+
+async def whole(stream: AsyncIterator[TopicMessage | None]) -> AsyncGenerator[TopicMessage, None]:
+    """The messages alone, without the mark of the end of what was there."""
+    async for message in stream:
+        if message is not None:
+            yield message
+
+
+async def take(served: Served, count: int, subscribe: Subscribe | None = None) -> list[TopicMessage]:
     found: list[TopicMessage] = []
     with anyio.fail_after(30):
-        async with served.mirror() as mirror, aclosing(follow(mirror, TOPIC, after, subscribe)) as messages:
+        async with served.mirror() as mirror, aclosing(whole(follow(mirror, TOPIC, subscribe))) as messages:
             async for message in messages:
                 found.append(message)
                 if len(found) == count:
@@ -67,7 +81,7 @@ def test_what_comes_later_is_read_from_where_reading_stopped(backend):
 
     async def main() -> list[bytes]:
         bodies = []
-        async with served.mirror() as mirror, aclosing(follow(mirror, TOPIC, 0, None)) as messages:
+        async with served.mirror() as mirror, aclosing(whole(follow(mirror, TOPIC))) as messages:
             async for message in messages:
                 bodies.append(message.body)
                 if message.body == b"two":
@@ -90,20 +104,13 @@ def test_what_lies_before_is_verified_and_not_told():
         anyio.run(take, served, 1, 2)
 
 
-def test_a_chunk_before_the_start_counts_for_the_message_that_ends_after_it():
-    chain = Chain()
-    chain.add(b"be", chunk=Chunk(1, 1, 2))
-    chain.add(b"fore", chunk=Chunk(1, 2, 2))
-    assert [message.body for message in anyio.run(take, Served(chain), 1, 1)] == [b"before"]
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_history_that_breaks_ends_the_following(backend):
     served = Served(chain_of(b"one", b"two"))
     served.chain.entries[1]["message"] = served.chain.entries[0]["message"]
 
     async def main() -> None:
-        async with served.mirror() as mirror, aclosing(follow(mirror, TOPIC, 0, None)) as messages:
+        async with served.mirror() as mirror, aclosing(whole(follow(mirror, TOPIC))) as messages:
             assert (await anext(messages)).body == b"one"
             with pytest.raises(HistoryBroken, match="sequence number 2: expected running hash"):
                 await anext(messages)
@@ -117,7 +124,7 @@ def test_an_outage_is_outlasted_and_told_once(backend, caplog):
     served = Served(chain_of(b"one"))
 
     async def main() -> None:
-        async with served.mirror() as mirror, aclosing(follow(mirror, TOPIC, 0, None)) as messages:
+        async with served.mirror() as mirror, aclosing(whole(follow(mirror, TOPIC))) as messages:
             assert (await anext(messages)).body == b"one"
             served.away = True
             async with anyio.create_task_group() as tasks:
@@ -170,7 +177,7 @@ def test_news_wake_a_follower_that_would_sleep_on(backend, monkeypatch):
     async def main() -> None:
         async with (
             served.mirror() as mirror,
-            aclosing(follow(mirror, TOPIC, 0, stream.subscribe)) as messages,
+            aclosing(whole(follow(mirror, TOPIC, stream.subscribe))) as messages,
         ):
             assert (await anext(messages)).body == b"one"
             served.chain.add(b"two")
@@ -200,7 +207,7 @@ def test_a_subscription_that_ends_is_renewed(backend, monkeypatch):
     async def main() -> None:
         async with (
             served.mirror() as mirror,
-            aclosing(follow(mirror, TOPIC, 0, stream.subscribe)) as messages,
+            aclosing(whole(follow(mirror, TOPIC, stream.subscribe))) as messages,
         ):
             await anext(messages)
             await in_thread(stream.ends[0])
