@@ -1,0 +1,288 @@
+"""Whole nodes with the real driver, step, fold, journal and store, on asyncio: a stub learner, a topic in memory."""
+
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import coincurve
+import pytest
+from anyio.abc import TaskGroup
+
+from ledger.topic import LedgerError
+from node.blobs import Blobs
+from node.driver import Driver, Means, RunError
+from node.identity import Identity, identity_of
+from node.journal import Journal
+from node.memory import Network
+from node.transport import Transport
+from protocol.fields import canonical
+from protocol.ids import AccountId, digest_of
+from protocol.messages import Proposal, ProposalBody
+from protocol.params import LearnerRef, Params
+from protocol.records import Genesis, Member
+from protocol.state import RunState, state_digest
+from tests.node.world import SPEC, TOPIC, Clock, MemoryTopic, StubLearner
+
+INITIAL = digest_of(struct.pack("<d", 0.0))
+
+
+@dataclass
+class Node:
+    """One node under test."""
+
+    identity: Identity
+    learner: StubLearner
+    driver: Driver
+
+    @property
+    def state(self) -> RunState:
+        state = self.driver.view.state
+        assert state is not None
+        return state
+
+
+class World:
+    """A topic, a network, and the nodes on them."""
+
+    def __init__(self, tasks: TaskGroup, directory: Path, size: int, **params: int) -> None:
+        self.directory = directory
+        self.topic = MemoryTopic(Clock())
+        self.network = Network(tasks)
+        self.identities = [identity_of(bytes([place + 1]) * 32) for place in range(size)]
+        roster = tuple(
+            Member(peer=identity.peer, account=AccountId(f"0.0.{1000 + place}"))
+            for place, identity in enumerate(self.identities)
+        )
+        rules = Params(
+            learner=LearnerRef(name=SPEC.name, spec=SPEC.digest()), initial=INITIAL, reward_vote=1, **params
+        )
+        self.genesis = Genesis(topic=TOPIC, params=rules, roster=roster)
+        self.nodes: list[Node] = []
+
+    def node(self, place: int, learner: StubLearner | None = None) -> Node:
+        """A node that has not been started; with the journal and the store of its earlier life, if any."""
+        identity, home = self.identities[place], self.directory / str(place)
+        home.mkdir(exist_ok=True)
+        blobs = Blobs(home / "blobs")
+        learner = learner or StubLearner()
+
+        @asynccontextmanager
+        async def open_transport(state: RunState) -> AsyncIterator[Transport]:
+            transport = self.network.join(identity.peer, blobs)
+            try:
+                yield transport
+            finally:
+                self.network.leave(identity.peer)
+
+        means = Means(
+            identity=identity,
+            journal=Journal.open(home / "journal.db"),
+            blobs=blobs,
+            topic_id=TOPIC,
+            topic=self.topic,
+            learner=learner,
+            open_transport=open_transport,
+            clock=Clock(),
+        )
+        return Node(identity, learner, Driver(means))
+
+    async def until(self, holds, seconds: float = 30.0) -> None:
+        """Wait until something holds after a message on the topic."""
+        with anyio.fail_after(seconds):
+            while not holds():
+                await anyio.sleep(0.01)
+
+
+@asynccontextmanager
+async def world_of(directory: Path, size: int, **params: int) -> AsyncIterator[World]:
+    """A world, and the tasks of its network."""
+    async with anyio.create_task_group() as tasks:
+        yield World(tasks, directory, size, **params)
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """The nodes' drivers, while the context is open."""
+    async with anyio.create_task_group() as tasks:
+        for node in nodes:
+            tasks.start_soon(node.driver.run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_three_nodes_learn_together(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, max_rounds=6, round_window=30) as world:
+        nodes = [world.node(place) for place in range(3)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+            await world.until(lambda: all(n.learner.adopted and n.learner.adopted[-1] == 6.0 for n in nodes))
+        for node in nodes:
+            assert node.state.totals.accepted == 6
+            assert len(node.learner.proposals) == 2, "in six rounds of three members everybody has two turns"
+        assert len({state_digest(node.state) for node in nodes}) == 1
+
+
+async def test_what_gets_worse_is_rejected(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, max_rounds=3, round_window=30) as world:
+        nodes = [world.node(0, StubLearner(step=-1.0)), world.node(1), world.node(2)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+        assert nodes[0].state.totals.accepted == 2
+        assert nodes[0].state.totals.rejected == 1
+
+
+async def test_malformed_weights_are_rejected_and_stop_nobody(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, max_rounds=3, round_window=30) as world:
+        nodes = [world.node(0, StubLearner(step=float("inf"))), world.node(1), world.node(2)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+        assert (nodes[1].state.totals.rejected, nodes[1].state.totals.accepted) == (1, 2)
+
+
+async def test_a_node_that_comes_back_has_the_head_and_votes_on(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, max_rounds=9, round_window=2, inactive_after=2) as world:
+        first, second, third = (world.node(place) for place in range(3))
+        await world.topic.submit(canonical(world.genesis))
+        async with running(first, second):
+            async with running(third):
+                await world.until(lambda: first.driver.view.state and first.state.totals.accepted >= 2)
+            at = first.state.open.number
+            await world.until(lambda: first.state.open is not None and first.state.open.number >= at + 2)
+            again = world.node(2)
+            async with running(again):
+                await world.until(
+                    lambda: all(n.driver.view.state and n.state.open is None for n in (first, again))
+                )
+                await world.until(lambda: again.learner.adopted)
+        assert again.state.totals == first.state.totals
+        assert again.learner.adopted, "it fetched the head from the others"
+        assert state_digest(again.state) == state_digest(first.state)
+
+
+async def test_nobody_signs_twice_in_a_round(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3) as world:
+        driver = world.node(0).driver
+        bodies = [
+            ProposalBody.model_validate(
+                {
+                    "run": world.genesis.run(),
+                    "round": 1,
+                    "base": INITIAL,
+                    "candidate": digest_of(name),
+                    "size": 8,
+                    "opening": {"sequence": 1, "running_hash": "A" * 64, "state": INITIAL},
+                    "contributors": ({"account": "0.0.1000", "share": 1_000_000},),
+                    "proposer": 0,
+                }
+            )
+            for name in (b"one", b"two")
+        ]
+        first = driver._sign(bodies[0])
+        second = world.node(0).driver._sign(bodies[1])
+        assert second == first, "after a restart it says again what it said before"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b'{"kind":"vote"}', b"\x00" * 1000])
+async def test_a_malformed_frame_costs_the_sender_its_connection(tmp_path: Path, raw: bytes) -> None:
+    async with world_of(tmp_path, 2) as world:
+        dropped = []
+
+        class Listener:
+            def drop(self, peer, reason):
+                dropped.append((peer, reason))
+
+        await world.node(0).driver._on_frame(Listener(), world.identities[1].peer, raw)
+        assert [peer for peer, _ in dropped] == [world.identities[1].peer]
+        assert "\n" not in dropped[0][1]
+
+
+async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, max_rounds=2, round_window=3) as world:
+        nodes = [world.node(place) for place in range(2)]
+        await world.topic.submit(canonical(world.genesis))
+        liar = world.identities[2]
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.live for n in nodes))
+            transport = world.network.join(liar.peer, Blobs(tmp_path / "liar"))
+            current = nodes[0].state.open
+            body = ProposalBody(
+                run=world.genesis.run(),
+                round=current.number,
+                base=INITIAL,
+                candidate=INITIAL,
+                size=8,
+                opening=current.opening,
+                contributors=({"account": AccountId("0.0.1002"), "share": 1_000_000},),
+                proposer=current.proposer,
+            )
+            forged = Proposal(body=body, signature=_signature_of(b"\x09" * 32))
+            await world.until(lambda: transport.send(nodes[0].identity.peer, canonical(forged)))
+            await world.until(lambda: not transport.send(nodes[0].identity.peer, canonical(forged)))
+            await world.until(lambda: nodes[0].state.open is None)
+
+
+def _signature_of(secret: bytes) -> str:
+    from protocol.ids import base64url
+
+    return base64url(coincurve.PrivateKey(secret).sign_recoverable(b"\x01" * 32, hasher=None)[:64])
+
+
+async def test_a_stranger_to_the_run_does_not_start(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        await world.topic.submit(canonical(world.genesis))
+        world.identities.append(identity_of(b"\x07" * 32))
+        with pytest.raises(ExceptionGroup) as caught:
+            await world.node(2).driver.run()
+        assert "is not in the roster" in str(_only(caught.value, RunError))
+
+
+async def test_a_topic_without_a_run_is_refused(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        await world.topic.submit(b"hello")
+        with pytest.raises(ExceptionGroup) as caught:
+            await world.node(0).driver.run()
+        assert "no run was founded" in str(_only(caught.value, RunError))
+
+
+async def test_another_learner_is_refused(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        other = world.genesis.params.model_copy(
+            update={"learner": LearnerRef(name="other", spec=SPEC.digest())}
+        )
+        await world.topic.submit(canonical(world.genesis.model_copy(update={"params": other})))
+        with pytest.raises(ExceptionGroup) as caught:
+            await world.node(0).driver.run()
+        assert "this learner is stub" in str(_only(caught.value, RunError))
+
+
+async def test_a_ledger_that_is_away_loses_no_round(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2, max_rounds=1, round_window=3) as world:
+        nodes = [world.node(place) for place in range(2)]
+        await world.topic.submit(canonical(world.genesis))
+        submit, failures = world.topic.submit, []
+
+        async def away(body: bytes) -> None:
+            if len(failures) < 2:
+                failures.append(body)
+                raise LedgerError("the network is away")
+            await submit(body)
+
+        world.topic.submit = away
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+        assert len(failures) == 2
+        assert nodes[0].state.totals.accepted == 1
+
+
+def _only(group: BaseExceptionGroup, kind: type[Exception]) -> Exception:
+    (found,) = group.subgroup(kind).exceptions
+    while isinstance(found, BaseExceptionGroup):
+        (found,) = found.exceptions
+    return found
