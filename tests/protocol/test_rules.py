@@ -23,7 +23,7 @@ from protocol.rules import (
 )
 from tests.protocol.world import params
 
-APPROVALS = (0, 333_333, 500_000, 666_667, 999_999)
+APPROVALS = (0, 333_333, 500_000, 666_667, 999_999, 1_000_000)
 QUORUMS = (0, 340_000, 500_000, 800_000, 1_000_000)
 RULES = [
     params(approval=a, participation=p, min_approvals=m)

@@ -80,7 +80,7 @@ def test_with_a_third_that_lie_every_round_ends_in_time_and_no_honest_one_is_bla
 
 @pytest.mark.slow
 @given(schedules())
-@settings(QUIET, max_examples=200)
+@settings(QUIET, max_examples=100)
 def test_the_same_in_depth(schedule):
     test_every_round_ends_in_time_and_after_healing_rounds_are_decided.hypothesis.inner_test(schedule)
 
