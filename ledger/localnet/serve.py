@@ -24,7 +24,7 @@ from hypercorn.config import Config
 from ledger.localnet import hapi_service, mirror_service
 from ledger.localnet.description import DESCRIPTION, Description
 from ledger.localnet.errors import LocalnetError
-from ledger.localnet.files import write_private
+from ledger.localnet.files import held_directory, write_private
 from ledger.localnet.hapi_service import HapiService
 from ledger.localnet.journal import Genesis, Journal
 from ledger.localnet.mirror_service import MirrorService
@@ -63,10 +63,10 @@ async def serve(directory: Path, ports: Ports, *, ready: Callable[[], None] | No
 
     Begins a new ledger where there is none. Raises LocalnetError when it cannot run or must stop.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  nothing else runs yet
-    key = _operator_key(directory)
-    genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
     async with AsyncExitStack() as stack:
+        stack.enter_context(held_directory(directory))
+        key = _operator_key(directory)
+        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
         journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
         (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
         if journal.genesis.operator_key != genesis.operator_key:
@@ -156,7 +156,8 @@ def _socket(port: int) -> socket.socket:
 
 def _grpc_port(server: grpc.aio.Server, port: int) -> int:
     # gRPC reports a port in use on stderr by itself, in its own words: try the port first.
-    _socket(port).close()
+    if port:
+        _socket(port).close()
     try:
         bound = server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError:
