@@ -12,8 +12,13 @@ from ledger.localnet.errors import LocalnetError
 @contextmanager
 def held_directory(directory: Path) -> Iterator[None]:
     """Hold a directory, made where it is missing, for this process alone. Raises LocalnetError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as fault:
+        raise LocalnetError(
+            f"{directory} cannot be used ({fault.strerror}): choose another directory"
+        ) from None
     try:
         _lock(descriptor, directory)
         yield

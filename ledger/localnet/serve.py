@@ -1,6 +1,7 @@
 """The localnet as a service: one directory, one event loop, three faces on 127.0.0.1."""
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -65,10 +66,10 @@ async def serve(directory: Path, ports: Ports, *, ready: Callable[[], None] | No
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(held_directory(directory))
+        (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
         key = _operator_key(directory)
         genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
         journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
-        (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
         if journal.genesis.operator_key != genesis.operator_key:
             raise LocalnetError(
                 f"{directory / OPERATOR_KEY} is not this ledger's: restore it, or begin elsewhere"
@@ -148,9 +149,9 @@ def _socket(port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen()
-    except OSError:
+    except OSError as fault:
         listener.close()
-        raise _in_use(port) from None
+        raise _not_bound(port, fault.errno) from None
     return listener
 
 
@@ -161,15 +162,19 @@ def _grpc_port(server: grpc.aio.Server, port: int) -> int:
     try:
         bound = server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError:
-        raise _in_use(port) from None
+        raise _not_bound(port, errno.EADDRINUSE) from None
     if bound == 0:
-        raise _in_use(port)
+        raise _not_bound(port, errno.EADDRINUSE)
     return bound
 
 
-def _in_use(port: int) -> LocalnetError:
+def _not_bound(port: int, number: int | None) -> LocalnetError:
+    if number == errno.EADDRINUSE:
+        return LocalnetError(
+            f"port {port} on {HOST} is in use: stop what listens there, or start the localnet with --any-port"
+        )
     return LocalnetError(
-        f"port {port} on {HOST} is in use: stop what listens there, or start the localnet with --any-port"
+        f"port {port} on {HOST} cannot be had ({os.strerror(number or 0)}): start with --any-port"
     )
 
 
