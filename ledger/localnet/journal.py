@@ -8,7 +8,6 @@
 A frame is one write, so a crash can leave at most the last one torn; it was never answered, and is cut off.
 """
 
-import fcntl
 import os
 import struct
 import zlib
@@ -50,19 +49,18 @@ class Ordered:
 
 
 class Journal:
-    """A journal open for appending, held by this process alone."""
+    """A journal open for appending; its directory is held by this process alone."""
 
     def __init__(self, path: Path, genesis: Genesis) -> None:
         """Open a journal, or begin one with `genesis`, and cut off a torn last frame.
 
-        Raises LocalnetError when another process holds it, or when it is damaged before its end.
+        Raises LocalnetError when it is damaged before its end.
         """
         if not path.exists():
             write_private(path, MAGIC + _framed(_GENESIS.pack(genesis.time, genesis.operator_key)))
         self._file = path.open("r+b", buffering=0)
         self._path = path
         try:
-            self._lock()
             self.genesis, self._replay, end = _read(path, self._file.readall())
             self.torn_bytes = self._file.seek(0, os.SEEK_END) - end
             """What was cut off the end, 0 after a clean stop."""
@@ -94,14 +92,6 @@ class Journal:
         while frame:
             frame = frame[self._file.write(frame) :]
         os.fsync(self._file.fileno())
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalnetError(
-                f"{self._path.parent} is in use by another localnet: stop it, or choose another directory"
-            ) from None
 
 
 def _framed(payload: bytes) -> bytes:

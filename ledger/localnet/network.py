@@ -29,7 +29,7 @@ class LocalNetwork:
 
     def __init__(self, journal: Journal, clock: Callable[[], int]) -> None:
         """Replay a journal. clock: nanoseconds since the epoch. Raises LocalnetError when it cannot be."""
-        self.ledger = replay(journal)
+        self._ledger = replay(journal)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Carries the error that made the network stop, such as a full disk."""
         self._journal = journal
@@ -47,6 +47,13 @@ class LocalNetwork:
         arrival = _Arrival(raw, node, loop.create_future())
         self._arrivals.append(arrival)
         return await arrival.answer
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is true, and on the disk. Raises LocalnetError once the network has stopped."""
+        if self.failed.done():
+            raise LocalnetError("the network has stopped: see its log, then start it again")
+        return self._ledger
 
     @property
     def changed(self) -> asyncio.Event:
@@ -79,10 +86,10 @@ class LocalNetwork:
     def _settle(self, arrival: _Arrival) -> Entry | Refused:
         now = self._clock()
         try:
-            envelope = precheck(self.ledger, arrival.raw, arrival.node, now)
+            envelope = precheck(self._ledger, arrival.raw, arrival.node, now)
         except Refused as refused:
             return refused
-        return apply(self.ledger, envelope, max(now, self.ledger.time + 1))
+        return apply(self._ledger, envelope, max(now, self._ledger.time + 1))
 
     def _stop(self, arrivals: list[_Arrival], fault: Exception) -> None:
         if not self.failed.done():

@@ -1,7 +1,7 @@
 """The mirror node's REST face: topics, messages, transactions, accounts, balances, the network; read only."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from ledger.hiero import ResponseCode
 from ledger.localnet import rest_json
+from ledger.localnet.errors import LocalnetError
 from ledger.localnet.network import LocalNetwork
 from ledger.localnet.rest_json import Json
 from ledger.localnet.rest_query import (
@@ -23,7 +24,7 @@ from ledger.localnet.rest_query import (
     parse_timestamp,
     select,
 )
-from ledger.localnet.state import OPERATOR, Account, Entry, Topic
+from ledger.localnet.state import OPERATOR, Entry, Ledger, Topic
 from ledger.localnet.transactions import KINDS
 
 API = "/api/v1"
@@ -39,9 +40,8 @@ class MirrorRest:
     """The endpoints over one network."""
 
     def __init__(self, network: LocalNetwork, node_ports: tuple[int, ...]) -> None:
-        self._ledger = network.ledger
+        self._network = network
         self._node_ports = node_ports
-        self._created = self._ledger.accounts[OPERATOR].created
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -58,8 +58,17 @@ class MirrorRest:
         }
         return Starlette(
             routes=[Route(API + path, _endpoint(answer)) for path, answer in endpoints.items()],
-            exception_handlers={BadParameter: _on_bad, NotFound: _on_not_found, HTTPException: _on_http},
+            exception_handlers={
+                BadParameter: _on_bad,
+                NotFound: _on_not_found,
+                LocalnetError: _on_stopped,
+                HTTPException: _on_http,
+            },
         )
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._network.ledger
 
     def _topic(self, request: Request) -> Json:
         _query(request, frozenset(), "asc")
@@ -96,7 +105,12 @@ class MirrorRest:
     def _transactions(self, request: Request) -> Json:
         known = frozenset({"account.id", "timestamp", "transactiontype", "result"})
         query = _query(request, known, "desc")
-        return self._transaction_page(query, _wanted_transactions(query))
+        if not any(query.values("account.id")):
+            return self._transaction_page(query, self._ledger.entries)
+        accounts = query.window("account.id", parse_entity)
+        if accounts.low != accounts.high:  # one account, as the index has them
+            raise BadParameter("account.id")
+        return self._transaction_page(query, self._ledger.by_account.get(accounts.low, []))
 
     def _transaction(self, request: Request) -> Json:
         query = _query(request, frozenset({"nonce", "scheduled"}), "asc")
@@ -117,8 +131,7 @@ class MirrorRest:
             raise NotFound
         page: Json = {"transactions": [], "links": {"next": None}}
         if "false" not in query.values("transactions"):
-            is_wanted = _wanted_transactions(query)
-            page = self._transaction_page(query, lambda entry: is_wanted(entry) and _touches(entry, account))
+            page = self._transaction_page(query, self._ledger.by_account.get(account.num, []))
         return rest_json.account(self._ledger, account) | page
 
     def _balances(self, request: Request) -> Json:
@@ -136,7 +149,9 @@ class MirrorRest:
     def _nodes(self, request: Request) -> Json:
         query = _query(request, frozenset({"file.id", "node.id"}), "asc")
         is_wanted = 0 in query.window("node.id", parse_integer)
-        nodes = [rest_json.node(self._created, self._node_ports)] if is_wanted else []
+        nodes = (
+            [rest_json.node(self._ledger.accounts[OPERATOR].created, self._node_ports)] if is_wanted else []
+        )
         return {"links": {"next": None}, "nodes": nodes}
 
     def _exchange_rate(self, request: Request) -> Json:
@@ -149,9 +164,9 @@ class MirrorRest:
             raise NotFound
         return topic
 
-    def _transaction_page(self, query: Query, is_wanted: Callable[[Entry], bool]) -> Json:
+    def _transaction_page(self, query: Query, entries: Sequence[Entry]) -> Json:
         window = query.window("timestamp", parse_timestamp)
-        page = select(self._ledger.entries, lambda entry: entry.time, window, query, is_wanted)
+        page = select(entries, lambda entry: entry.time, window, query, _wanted_transactions(query))
         last = rest_json.timestamp(page[-1].time) if page else ""
         return {
             "links": {"next": query.next_link("timestamp", last, len(page))},
@@ -160,28 +175,19 @@ class MirrorRest:
 
 
 def _wanted_transactions(query: Query) -> Callable[[Entry], bool]:
-    """Whether an entry passes the filters on account, type and result. Raises BadParameter."""
-    accounts = query.window("account.id", parse_entity) if any(query.values("account.id")) else None
+    """Whether an entry passes the filters on type and result. Raises BadParameter."""
     types = {value.upper() for value in query.values("transactiontype")}
     results = set(query.values("result"))
     if results - {"success", "fail"}:
         raise BadParameter("result")
 
     def is_wanted(entry: Entry) -> bool:
-        amounts = entry.record.transferList.accountAmounts
-        if accounts is not None and not any(item.accountID.accountNum in accounts for item in amounts):
-            return False
         if types and KINDS[entry.kind].name not in types:
             return False
         outcome = "success" if entry.record.receipt.status == ResponseCode.SUCCESS else "fail"
         return not results or outcome in results
 
     return is_wanted
-
-
-def _touches(entry: Entry, account: Account) -> bool:
-    amounts = entry.record.transferList.accountAmounts
-    return entry.entity == account.num or any(item.accountID.accountNum == account.num for item in amounts)
 
 
 def _query(request: Request, known: frozenset[str], order: str) -> Query:
@@ -212,6 +218,10 @@ async def _on_bad(_: Request, fault: Exception) -> Response:
 
 async def _on_not_found(_: Request, __: Exception) -> Response:
     return _failure(HTTPStatus.NOT_FOUND, "Not found")
+
+
+async def _on_stopped(_: Request, fault: Exception) -> Response:
+    return _failure(HTTPStatus.SERVICE_UNAVAILABLE, str(fault))
 
 
 async def _on_http(_: Request, fault: Exception) -> Response:

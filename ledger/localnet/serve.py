@@ -1,6 +1,7 @@
 """The localnet as a service: one directory, one event loop, three faces on 127.0.0.1."""
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -24,7 +25,7 @@ from hypercorn.config import Config
 from ledger.localnet import hapi_service, mirror_service
 from ledger.localnet.description import DESCRIPTION, Description
 from ledger.localnet.errors import LocalnetError
-from ledger.localnet.files import write_private
+from ledger.localnet.files import held_directory, write_private
 from ledger.localnet.hapi_service import HapiService
 from ledger.localnet.journal import Genesis, Journal
 from ledger.localnet.mirror_service import MirrorService
@@ -63,12 +64,12 @@ async def serve(directory: Path, ports: Ports, *, ready: Callable[[], None] | No
 
     Begins a new ledger where there is none. Raises LocalnetError when it cannot run or must stop.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  nothing else runs yet
-    key = _operator_key(directory)
-    genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
     async with AsyncExitStack() as stack:
-        journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
+        stack.enter_context(held_directory(directory))
         (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
+        key = _operator_key(directory)
+        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
+        journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
         if journal.genesis.operator_key != genesis.operator_key:
             raise LocalnetError(
                 f"{directory / OPERATOR_KEY} is not this ledger's: restore it, or begin elsewhere"
@@ -148,27 +149,32 @@ def _socket(port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen()
-    except OSError:
+    except OSError as fault:
         listener.close()
-        raise _in_use(port) from None
+        raise _not_bound(port, fault.errno) from None
     return listener
 
 
 def _grpc_port(server: grpc.aio.Server, port: int) -> int:
     # gRPC reports a port in use on stderr by itself, in its own words: try the port first.
-    _socket(port).close()
+    if port:
+        _socket(port).close()
     try:
         bound = server.add_insecure_port(f"{HOST}:{port}")
     except RuntimeError:
-        raise _in_use(port) from None
+        raise _not_bound(port, errno.EADDRINUSE) from None
     if bound == 0:
-        raise _in_use(port)
+        raise _not_bound(port, errno.EADDRINUSE)
     return bound
 
 
-def _in_use(port: int) -> LocalnetError:
+def _not_bound(port: int, number: int | None) -> LocalnetError:
+    if number == errno.EADDRINUSE:
+        return LocalnetError(
+            f"port {port} on {HOST} is in use: stop what listens there, or start the localnet with --any-port"
+        )
     return LocalnetError(
-        f"port {port} on {HOST} is in use: stop what listens there, or start the localnet with --any-port"
+        f"port {port} on {HOST} cannot be had ({os.strerror(number or 0)}): start with --any-port"
     )
 
 

@@ -96,6 +96,8 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list)
     """In consensus order."""
     by_id: dict[TransactionKey, Entry] = field(default_factory=dict)
+    by_account: dict[int, list[Entry]] = field(default_factory=dict)
+    """Those that changed an account's balance, in consensus order."""
     next_entity: int = FIRST_ENTITY
 
     def account(self, account_id: basic_types_pb2.AccountID) -> Account:

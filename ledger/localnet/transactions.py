@@ -94,6 +94,8 @@ def apply(ledger: Ledger, envelope: Envelope, time: int) -> Entry:
     ledger.time = time
     ledger.entries.append(entry)
     ledger.by_id[envelope.key] = entry
+    for item in entry.record.transferList.accountAmounts:
+        ledger.by_account.setdefault(item.accountID.accountNum, []).append(entry)
     return entry
 
 

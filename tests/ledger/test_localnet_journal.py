@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.localnet.errors import LocalnetError
+from ledger.localnet.files import held_directory
 from ledger.localnet.journal import Genesis, Journal, Ordered
 
 GENESIS = Genesis(time=5, operator_key=bytes(range(32)))
@@ -81,10 +82,13 @@ def test_a_tail_that_is_no_frame_is_cut(tmp_path, tail):
 
 def test_a_directory_has_one_localnet(tmp_path):
     with (
-        Journal(tmp_path / "journal", GENESIS),
+        held_directory(tmp_path / "new"),
         pytest.raises(LocalnetError, match="in use by another localnet"),
+        held_directory(tmp_path / "new"),
     ):
-        Journal(tmp_path / "journal", GENESIS)
+        raise AssertionError("held twice")
+    with held_directory(tmp_path / "new"):
+        pass
 
 
 def test_a_foreign_file_is_left_alone(tmp_path):

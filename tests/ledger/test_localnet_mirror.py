@@ -170,6 +170,7 @@ def test_transactions_are_listed_newest_first_and_filtered(rest, topic):
         ("/topics/{topic}/messages?timestamp=gt:1.1234567890", 400),
         ("/topics/{topic}/messages?colour=red", 400),
         ("/transactions?result=maybe", 400),
+        ("/transactions?account.id=gt:5", 400),
         ("/transactions/0.0.2", 400),
         ("/accounts/0.0.2?" + "&".join(["timestamp=gt:1"] * 101), 400),
     ],

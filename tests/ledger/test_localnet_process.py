@@ -11,6 +11,8 @@ import threading
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ledger.hiero import (
     AccountCreateTransaction,
@@ -29,6 +31,7 @@ from ledger.localnet.errors import LocalnetError
 from ledger.localnet.process import running_localnet
 from ledger.localnet.serve import Ports, serve
 
+DER = (Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 SUBMITTERS = 3
 BEFORE_KILL = 60
 
@@ -159,6 +162,21 @@ async def test_a_port_in_use_is_named_with_a_remedy(tmp_path, face):
         chosen[face] = port if face == "mirror_grpc" else (port,)
         with pytest.raises(LocalnetError, match=rf"port {port} .* --any-port"):
             await serve(tmp_path, Ports(**chosen))
+    assert not (tmp_path / "localnet.json").exists()
+
+
+async def test_a_directory_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LocalnetError, match=r"cannot be used .* choose another directory"):
+        await serve(tmp_path / "file", Ports.ephemeral())
+
+
+async def test_a_damaged_journal_is_refused_and_nothing_claims_to_serve(tmp_path):
+    (tmp_path / "operator.key").write_text(Ed25519PrivateKey.generate().private_bytes(*DER).hex())
+    (tmp_path / "journal").write_bytes(b"not one")
+    (tmp_path / "localnet.json").write_text("{}")
+    with pytest.raises(LocalnetError, match="not a localnet journal"):
+        await serve(tmp_path, Ports.ephemeral())
     assert not (tmp_path / "localnet.json").exists()
 
 
