@@ -145,9 +145,7 @@ class LearnerProcess:
             self._closing.wait(min(MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._starts, 10)))
         self._starts += 1
         self._process = self._start()
-        if (
-            self._closing.is_set()
-        ):  # asked after the assignment: either we see this, or `close` sees the process
+        if self._closing.is_set():  # asked after the assignment; else `close` sees the process
             self._end()
             raise LearnerError("the learner was closed")
         try:

@@ -104,7 +104,7 @@ def _server(learner: Learner, worker: ThreadPoolExecutor) -> grpc.Server:
     )
 
 
-def _method(learner: Learner, kind: type[Request]) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _method(learner: Learner, kind: type[Request]) -> "grpc.RpcMethodHandler[bytes, bytes]":
     def serve(body: bytes, context: grpc.ServicerContext) -> bytes:
         if not context.is_active():
             return b""  # whoever asked has given up while we were busy
@@ -144,6 +144,7 @@ def _claim_stdout() -> Callable[[BaseModel], None]:
     """Keep standard output for one line of ours; what libraries print goes to standard error instead."""
     own = os.dup(1)
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def say(message: BaseModel) -> None:
         os.write(own, channel.encode(message) + b"\n")

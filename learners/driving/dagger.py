@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from learners.driving import car, expert
 from learners.driving.dataset import Demonstrations
@@ -23,7 +24,7 @@ DRIVE_STEPS = 400
 class Schedule:
     """How a policy is fitted."""
 
-    steps: int = 500
+    steps: int = 1500
     batch: int = 256
     rate: float = 1e-3
     """Adam's learning rate at the start; it falls along a cosine"""
@@ -52,27 +53,35 @@ def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> De
 
 
 def fit(
-    head: Weights, demonstrations: Demonstrations, schedule: Schedule, seed: int
+    head: Weights, demonstrations: Demonstrations, rehearsal: Demonstrations, schedule: Schedule, seed: int
 ) -> tuple[Weights, float]:
-    """Weights fitted from the head's to the demonstrations, and the mean loss of the last tenth of steps."""
+    """Weights fitted, from the head's on, to the demonstrations and, as much, to the rehearsal if any.
+
+    Returns with them the mean loss on the demonstrations over the last tenth of the steps.
+    """
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
     adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
     anneal = torch.optim.lr_scheduler.CosineAnnealingLR(adam, schedule.steps, schedule.final_rate)
     draw = torch.Generator().manual_seed(seed)
-    observations = torch.from_numpy(demonstrations.observations)
-    actions = torch.from_numpy(demonstrations.actions)
     late = schedule.steps - max(1, schedule.steps // 10)
     total = 0.0
     for index in range(schedule.steps):
-        rows = torch.randint(len(observations), (schedule.batch,), generator=draw)
-        loss = (act(weights, observations[rows]) - actions[rows]).square().mean()
+        loss = own = _batch_loss(weights, demonstrations, schedule.batch, draw)
+        if len(rehearsal):
+            loss = own + _batch_loss(weights, rehearsal, schedule.batch, draw)
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         anneal.step()
         if index >= late:
-            total += loss.item()
+            total += own.item()
     return {name: tensor.detach() for name, tensor in weights.items()}, total / (schedule.steps - late)
+
+
+def _batch_loss(weights: Weights, data: Demonstrations, batch: int, draw: torch.Generator) -> Tensor:
+    rows = torch.randint(len(data), (batch,), generator=draw)
+    observations, actions = torch.from_numpy(data.observations), torch.from_numpy(data.actions)
+    return (act(weights, observations[rows]) - actions[rows]).square().mean()
 
 
 def _restart_finished(lanes: car.Lanes, tracks: Tracks, rng: np.random.Generator) -> car.Lanes:

@@ -35,10 +35,10 @@ class DrivingOptions(BaseModel):
     """Of all that is private and random: tracks, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
-    validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 16
+    validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4
     """Laps on each validation track, from different places."""
-    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""
 

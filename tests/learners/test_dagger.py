@@ -1,6 +1,5 @@
 """Demonstrations survive crashes, DAgger learns, and the paired score is fair."""
 
-import math
 from pathlib import Path
 
 import gymnasium
@@ -109,7 +108,7 @@ def test_the_policy_is_the_perceptron_it_says() -> None:
     layer = seen
     for index in range(3):
         matrix, bias = head[f"layer{index}.weight"].numpy(), head[f"layer{index}.bias"].numpy()
-        layer = np.array([math.tanh(float(row @ layer + b)) for row, b in zip(matrix, bias, strict=True)])
+        layer = np.tanh(matrix @ layer + bias)
     assert np.allclose(act(head, torch.from_numpy(seen)).numpy(), layer, atol=1e-5)
 
 
@@ -172,9 +171,8 @@ def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, objec
 def test_a_family_may_be_given_by_its_numbers(tmp_path: Path) -> None:
     own = {"radius": [50, 60], "harmonics": 4, "amplitude": 0.2, "half_width": [3, 4]}
     learner = DrivingLearner({**OPTIONS, "family": own}, tmp_path)
-    assert (
-        learner.describe() == DrivingLearner(OPTIONS, tmp_path).describe()
-    )  # the family is nobody's business
+    named = DrivingLearner(OPTIONS, tmp_path)
+    assert learner.describe() == named.describe()  # the family is nobody's business
 
 
 def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> None:
