@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from learners.driving import car, expert
 from learners.driving.dataset import Demonstrations
@@ -30,6 +29,11 @@ class Schedule:
     """Adam's learning rate at the start; it falls along a cosine"""
     final_rate: float = 1e-4
     """to this."""
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.final_rate + (self.rate - self.final_rate) * fall
 
 
 def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> Demonstrations:
@@ -61,27 +65,24 @@ def fit(
     """
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
     adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
-    anneal = torch.optim.lr_scheduler.CosineAnnealingLR(adam, schedule.steps, schedule.final_rate)
     draw = torch.Generator().manual_seed(seed)
+    observations = torch.from_numpy(np.concatenate([demonstrations.observations, rehearsal.observations]))
+    actions = torch.from_numpy(np.concatenate([demonstrations.actions, rehearsal.actions]))
     late = schedule.steps - max(1, schedule.steps // 10)
     total = 0.0
     for index in range(schedule.steps):
-        loss = own = _batch_loss(weights, demonstrations, schedule.batch, draw)
+        rows = torch.randint(len(demonstrations), (schedule.batch,), generator=draw)
         if len(rehearsal):
-            loss = own + _batch_loss(weights, rehearsal, schedule.batch, draw)
+            others = torch.randint(len(demonstrations), len(actions), (schedule.batch,), generator=draw)
+            rows = torch.cat([rows, others])
+        errors = (act(weights, observations[rows]) - actions[rows]).square()
+        adam.param_groups[0]["lr"] = schedule.rate_at(index)
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        errors.mean().backward()  # type: ignore[no-untyped-call]
         adam.step()
-        anneal.step()
         if index >= late:
-            total += own.item()
+            total += errors[: schedule.batch].mean().item()
     return {name: tensor.detach() for name, tensor in weights.items()}, total / (schedule.steps - late)
-
-
-def _batch_loss(weights: Weights, data: Demonstrations, batch: int, draw: torch.Generator) -> Tensor:
-    rows = torch.randint(len(data), (batch,), generator=draw)
-    observations, actions = torch.from_numpy(data.observations), torch.from_numpy(data.actions)
-    return (act(weights, observations[rows]) - actions[rows]).square().mean()
 
 
 def _restart_finished(lanes: car.Lanes, tracks: Tracks, rng: np.random.Generator) -> car.Lanes:

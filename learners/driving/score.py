@@ -19,11 +19,6 @@ HELD_OUT_START = 7
 Laps = NDArray[np.float64]
 
 
-def compare(head: Weights, candidate: Weights, tracks: Tracks, seed: int, starts: int = 1) -> Comparison:
-    """The paired comparison of two policies over `starts` starts on each track, the same for both."""
-    return paired(drive(head, tracks, seed, starts), drive(candidate, tracks, seed, starts))
-
-
 def drive(weights: Weights, tracks: Tracks, seed: int, starts: int) -> Laps:
     """The progress of each lap of a policy: (starts * tracks,), what `paired` compares."""
     return laps(by_sight(policy_of(weights)), tracks, seed, starts)
