@@ -103,8 +103,9 @@ class LearnerProcess:
         try:
             answer = await anyio.to_thread.run_sync(exchange, abandon_on_cancel=True, limiter=self._turn)
         except anyio.get_cancelled_exc_class():
-            if self._call is not None:
-                self._call.cancel()
+            call = self._call  # the thread may be done with it any moment
+            if call is not None:
+                call.cancel()
             raise
         if isinstance(answer, Fault):
             raise (BadWeights if answer.blames == "bad-weights" else LearnerError)(answer.message)

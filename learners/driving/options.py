@@ -62,6 +62,6 @@ def parse_options(options: Mapping[str, object]) -> DrivingOptions:
     try:
         return DrivingOptions.model_validate_json(json.dumps(options))
     except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise LearnerError(f"driving option {place!r}: {first['msg']}") from None
+        last = fault.errors()[-1]  # of a family in numbers, the first only says that it is no name
+        place = ".".join(str(part) for part in last["loc"])
+        raise LearnerError(f"driving option {place!r}: {last['msg'].removeprefix('Value error, ')}") from None

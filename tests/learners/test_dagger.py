@@ -192,7 +192,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         ({"colour": "red"}, "driving option 'colour': Extra inputs are not permitted"),
         ({"seed": "1"}, "driving option 'seed'"),
         ({"labels_per_turn": 0}, "driving option 'labels_per_turn'"),
-        ({"family": {"radius": [40, 50]}}, "driving option 'family"),
+        (
+            {"family": {"radius": [40, 50]}},
+            r"driving option 'family.FamilyNumbers.half_width': Field required",
+        ),
     ],
 )
 def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
