@@ -103,8 +103,9 @@ class LearnerProcess:
         try:
             answer = await anyio.to_thread.run_sync(exchange, abandon_on_cancel=True, limiter=self._turn)
         except anyio.get_cancelled_exc_class():
-            if self._call is not None:
-                self._call.cancel()
+            call = self._call  # the thread may be done with it any moment
+            if call is not None:
+                call.cancel()
             raise
         if isinstance(answer, Fault):
             raise (BadWeights if answer.blames == "bad-weights" else LearnerError)(answer.message)
@@ -145,9 +146,7 @@ class LearnerProcess:
             self._closing.wait(min(MAX_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._starts, 10)))
         self._starts += 1
         self._process = self._start()
-        if (
-            self._closing.is_set()
-        ):  # asked after the assignment: either we see this, or `close` sees the process
+        if self._closing.is_set():  # asked after the assignment; else `close` sees the process
             self._end()
             raise LearnerError("the learner was closed")
         try:

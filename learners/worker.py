@@ -144,6 +144,7 @@ def _claim_stdout() -> Callable[[BaseModel], None]:
     """Keep standard output for one line of ours; what libraries print goes to standard error instead."""
     own = os.dup(1)
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
     def say(message: BaseModel) -> None:
         os.write(own, channel.encode(message) + b"\n")

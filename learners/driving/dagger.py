@@ -23,12 +23,17 @@ DRIVE_STEPS = 400
 class Schedule:
     """How a policy is fitted."""
 
-    steps: int = 500
+    steps: int = 1500
     batch: int = 256
     rate: float = 1e-3
     """Adam's learning rate at the start; it falls along a cosine"""
     final_rate: float = 1e-4
     """to this."""
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.final_rate + (self.rate - self.final_rate) * fall
 
 
 def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> Demonstrations:
@@ -52,26 +57,31 @@ def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> De
 
 
 def fit(
-    head: Weights, demonstrations: Demonstrations, schedule: Schedule, seed: int
+    head: Weights, demonstrations: Demonstrations, rehearsal: Demonstrations, schedule: Schedule, seed: int
 ) -> tuple[Weights, float]:
-    """Weights fitted from the head's to the demonstrations, and the mean loss of the last tenth of steps."""
+    """Weights fitted, from the head's on, to the demonstrations and, as much, to the rehearsal if any.
+
+    Returns with them the mean loss on the demonstrations over the last tenth of the steps.
+    """
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
     adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
-    anneal = torch.optim.lr_scheduler.CosineAnnealingLR(adam, schedule.steps, schedule.final_rate)
     draw = torch.Generator().manual_seed(seed)
-    observations = torch.from_numpy(demonstrations.observations)
-    actions = torch.from_numpy(demonstrations.actions)
+    observations = torch.from_numpy(np.concatenate([demonstrations.observations, rehearsal.observations]))
+    actions = torch.from_numpy(np.concatenate([demonstrations.actions, rehearsal.actions]))
     late = schedule.steps - max(1, schedule.steps // 10)
     total = 0.0
     for index in range(schedule.steps):
-        rows = torch.randint(len(observations), (schedule.batch,), generator=draw)
-        loss = (act(weights, observations[rows]) - actions[rows]).square().mean()
+        rows = torch.randint(len(demonstrations), (schedule.batch,), generator=draw)
+        if len(rehearsal):
+            others = torch.randint(len(demonstrations), len(actions), (schedule.batch,), generator=draw)
+            rows = torch.cat([rows, others])
+        errors = (act(weights, observations[rows]) - actions[rows]).square()
+        adam.param_groups[0]["lr"] = schedule.rate_at(index)
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        errors.mean().backward()  # type: ignore[no-untyped-call]
         adam.step()
-        anneal.step()
         if index >= late:
-            total += loss.item()
+            total += errors[: schedule.batch].mean().item()
     return {name: tensor.detach() for name, tensor in weights.items()}, total / (schedule.steps - late)
 
 

@@ -1,4 +1,7 @@
-"""The track world as a Gymnasium environment, `Roundabout/Track-v0`: one car, the same code."""
+"""The track world as a Gymnasium environment, `Roundabout/Track-v0`: one car, the same code.
+
+Importing this module registers it; `gymnasium.make("learners.driving.env:Roundabout/Track-v0")` does both.
+"""
 
 from typing import Any
 

@@ -10,11 +10,12 @@ from learners.driving.dagger import Schedule, collect, fit
 from learners.driving.dataset import Dataset
 from learners.driving.options import parse_options
 from learners.driving.policy import initial_weights, policy_of, tensor_specs
-from learners.driving.score import SCORER, compare
+from learners.driving.rehearsal import rehearse
+from learners.driving.score import SCORER, Laps, drive, paired
 from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
 from learners.files import write_whole
 from learners.learner import Comparison, LearnerSpec, Training
-from protocol.ids import Round
+from protocol.ids import Digest, Round, digest_of
 
 _VALIDATION_START = 1
 
@@ -30,6 +31,7 @@ class DrivingLearner:
         self._training = stack(make_tracks(training_seeds(seed, self._options.train_tracks), family))
         self._validation = stack(make_tracks(validation_seeds(seed, self._options.validation_tracks), family))
         self._dataset = Dataset(data / "demonstrations")
+        self._driven: dict[Digest, Laps] = {}
         self._spec = LearnerSpec("driving", tensor_specs(self._options.hidden), SCORER)
 
     def describe(self) -> LearnerSpec:
@@ -53,15 +55,25 @@ class DrivingLearner:
             labels = collect(driver, self._training, self._options.labels_per_turn, seed)
             self._dataset.append(round, labels)
         schedule = Schedule(steps=self._options.train_steps)
-        candidate, loss = fit(base, self._dataset.all(), schedule, seed)
+        rehearsal = rehearse(policy_of(base), seed)
+        candidate, loss = fit(base, self._dataset.all(), rehearsal, schedule, seed)
         write_whole(out, weights.dump(candidate))
         return Training(labels=len(labels), labels_total=len(self._dataset), loss=loss)
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         """Lap progress of both on the private validation tracks, from the same starts."""
-        base, proposed = weights.load(head, self._spec), weights.load(candidate, self._spec)
-        return compare(base, proposed, self._validation, _VALIDATION_START, self._options.validation_starts)
+        (before_name, before), (after_name, after) = self._laps(head), self._laps(candidate)
+        self._driven = {before_name: before, after_name: after}
+        return paired(before, after)
 
     def adopt(self, head: Path, round: Round) -> None:
         """Check that the weights are well formed; this learner keeps no state of its own about the head."""
         weights.load(head, self._spec)
+
+    def _laps(self, blob: Path) -> tuple[Digest, Laps]:
+        """The name of a blob and its validation laps; those of the last comparison are not driven again."""
+        policy = weights.load(blob, self._spec)
+        name = digest_of(weights.dump(policy))  # the blob's own digest: its bytes are canonical
+        if name in self._driven:
+            return name, self._driven[name]
+        return name, drive(policy, self._validation, _VALIDATION_START, self._options.validation_starts)

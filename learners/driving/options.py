@@ -35,10 +35,10 @@ class DrivingOptions(BaseModel):
     """Of all that is private and random: tracks, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
-    validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 16
+    validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4
     """Laps on each validation track, from different places."""
-    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""
 
@@ -62,6 +62,6 @@ def parse_options(options: Mapping[str, object]) -> DrivingOptions:
     try:
         return DrivingOptions.model_validate_json(json.dumps(options))
     except ValidationError as fault:
-        first = fault.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise LearnerError(f"driving option {place!r}: {first['msg']}") from None
+        last = fault.errors()[-1]  # of a family in numbers, the first only says that it is no name
+        place = ".".join(str(part) for part in last["loc"])
+        raise LearnerError(f"driving option {place!r}: {last['msg'].removeprefix('Value error, ')}") from None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learners.driving.family import Family
 from learners.driving.policy import Weights, policy_of
@@ -15,11 +16,16 @@ SCORER = "lap-progress/1"
 """The score of a lap is its progress, 1 for a completed one; see `rollout.laps`."""
 HELD_OUT_START = 7
 
+Laps = NDArray[np.float64]
 
-def compare(head: Weights, candidate: Weights, tracks: Tracks, seed: int, starts: int = 1) -> Comparison:
-    """The paired comparison of two policies over `starts` starts on each track, the same for both."""
-    before = laps(by_sight(policy_of(head)), tracks, seed, starts)
-    after = laps(by_sight(policy_of(candidate)), tracks, seed, starts)
+
+def drive(weights: Weights, tracks: Tracks, seed: int, starts: int) -> Laps:
+    """The progress of each lap of a policy: (starts * tracks,), what `paired` compares."""
+    return laps(by_sight(policy_of(weights)), tracks, seed, starts)
+
+
+def paired(before: Laps, after: Laps) -> Comparison:
+    """The comparison of the laps of a head and of a candidate, driven from the same starts."""
     gains = after - before
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 1.0
     return Comparison(

@@ -82,6 +82,11 @@ def held_out_seeds(count: int) -> range:
     return _seeds(0, 0, count)
 
 
+def rehearsal_seeds() -> range:
+    """The seeds of the public tracks that peers may drive as they like."""
+    return _seeds(3, 0, MAX_TRACKS)
+
+
 def _seeds(purpose: int, peer: int, count: int) -> range:
     if not 0 <= peer < MAX_PEER or not 0 < count <= MAX_TRACKS:
         raise LearnerError(f"a peer's seed is 0..{MAX_PEER - 1} and it has 1..{MAX_TRACKS} tracks of a kind")

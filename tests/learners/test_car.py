@@ -92,6 +92,7 @@ def _straight(half_width: float) -> Tracks:
     )
 
 
+@settings(deadline=None)
 @given(st.floats(2, 8, width=32), st.floats(-0.9, 0.9), st.floats(-0.5, 0.5))
 def test_rays_on_a_straight_road_follow_from_trigonometry(width: float, place: float, heading: float) -> None:
     tracks = _straight(width)

@@ -1,6 +1,5 @@
 """Demonstrations survive crashes, DAgger learns, and the paired score is fair."""
 
-import math
 from pathlib import Path
 
 import gymnasium
@@ -12,13 +11,14 @@ from gymnasium.utils.env_checker import check_env
 from learners import weights
 from learners.driving import car, env
 from learners.driving.alone import train_alone
-from learners.driving.dagger import collect
-from learners.driving.dataset import Dataset, Demonstrations
+from learners.driving.dagger import Schedule, collect, fit
+from learners.driving.dataset import EMPTY, Dataset, Demonstrations
 from learners.driving.evaluate import evaluate
 from learners.driving.family import FAMILIES
 from learners.driving.learner import DrivingLearner
 from learners.driving.policy import act, initial_weights, policy_of
-from learners.driving.score import compare
+from learners.driving.rehearsal import rehearse
+from learners.driving.score import drive, paired
 from learners.driving.track import make_tracks, stack, training_seeds
 from learners.learner import BadWeights, LearnerError
 from protocol.ids import Round
@@ -43,15 +43,46 @@ def _turns(learner: DrivingLearner, folder: Path, count: int) -> list[Path]:
     return blobs
 
 
-def test_a_few_turns_beat_the_initial_weights(tmp_path: Path) -> None:
-    learner = DrivingLearner(OPTIONS, tmp_path)
-    blobs = _turns(learner, tmp_path, 4)
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[DrivingLearner, list[Path]]:
+    """A learner after four turns alone, and its weights after each."""
+    folder = tmp_path_factory.mktemp("taught")
+    learner = DrivingLearner(OPTIONS, folder)
+    return learner, _turns(learner, folder, 4)
+
+
+def test_a_few_turns_beat_the_initial_weights(taught: tuple[DrivingLearner, list[Path]]) -> None:
+    learner, blobs = taught
     seen = learner.score(blobs[0], blobs[-1], Round(4))
     assert seen.head < 100_000
     assert seen.candidate > 500_000
     assert seen.gain == pytest.approx(seen.candidate - seen.head, abs=1)
     assert 0 < seen.error < 150_000
     assert seen.samples == 16
+
+
+def test_the_head_rehearses_the_laps_it_completes_and_no_others(
+    taught: tuple[DrivingLearner, list[Path]],
+) -> None:
+    learner, blobs = taught
+    head = policy_of(weights.load(blobs[-1], learner.describe()))
+    seen = rehearse(head, seed=1)
+    assert 0 < len(seen) <= 2000
+    assert np.allclose(head(seen.observations), seen.actions, atol=1e-5)
+    assert len(rehearse(policy_of(initial_weights(64)), seed=1)) == 0
+
+
+def test_rehearsal_keeps_a_candidate_near_the_head(taught: tuple[DrivingLearner, list[Path]]) -> None:
+    learner, blobs = taught
+    head = weights.load(blobs[-1], learner.describe())
+    known, elsewhere = rehearse(policy_of(head), seed=1), rehearse(policy_of(head), seed=2)
+    narrow = collect(None, stack(make_tracks(range(1), FAMILIES["gentle-wide"])), 250, seed=1)
+
+    def change(rehearsal: Demonstrations) -> float:
+        candidate, _ = fit(head, narrow, rehearsal, Schedule(steps=200), seed=1)
+        return float(np.abs(policy_of(candidate)(elsewhere.observations) - elsewhere.actions).mean())
+
+    assert change(known) < 0.5 * change(EMPTY)
 
 
 def test_the_same_seeds_give_the_same_blobs(tmp_path: Path) -> None:
@@ -75,18 +106,19 @@ def test_a_turn_taken_again_reuses_its_labels(tmp_path: Path) -> None:
 
 def test_identical_weights_gain_exactly_nothing() -> None:
     head = _noisy(initial_weights(16), 1)
-    seen = compare(head, head, TRACKS, seed=3, starts=3)
+    seen = paired(drive(head, TRACKS, seed=3, starts=3), drive(head, TRACKS, seed=3, starts=3))
     assert (seen.gain, seen.error, seen.samples) == (0, 0, 18)
     assert seen.head == seen.candidate
 
 
-def test_swapped_weights_gain_the_opposite(tmp_path: Path) -> None:
-    learner = DrivingLearner(OPTIONS, tmp_path)
-    blobs = _turns(learner, tmp_path, 2)
-    there = learner.score(blobs[0], blobs[2], Round(1))
-    back = learner.score(blobs[2], blobs[0], Round(1))
+def test_swapped_weights_gain_the_opposite(taught: tuple[DrivingLearner, list[Path]]) -> None:
+    learner, blobs = taught
+    there = learner.score(blobs[0], blobs[3], Round(1))
+    back = learner.score(blobs[3], blobs[0], Round(1))
     assert there.gain == -back.gain != 0
     assert (there.head, there.candidate, there.error) == (back.candidate, back.head, back.error)
+    assert learner.score(blobs[0], blobs[3], Round(2)) == there  # laps that are known, and laps driven anew
+    assert learner.score(blobs[0], blobs[2], Round(2)).head == there.head
 
 
 def _noisy(head: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
@@ -109,7 +141,7 @@ def test_the_policy_is_the_perceptron_it_says() -> None:
     layer = seen
     for index in range(3):
         matrix, bias = head[f"layer{index}.weight"].numpy(), head[f"layer{index}.bias"].numpy()
-        layer = np.array([math.tanh(float(row @ layer + b)) for row, b in zip(matrix, bias, strict=True)])
+        layer = np.tanh(matrix @ layer + bias)
     assert np.allclose(act(head, torch.from_numpy(seen)).numpy(), layer, atol=1e-5)
 
 
@@ -160,7 +192,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         ({"colour": "red"}, "driving option 'colour': Extra inputs are not permitted"),
         ({"seed": "1"}, "driving option 'seed'"),
         ({"labels_per_turn": 0}, "driving option 'labels_per_turn'"),
-        ({"family": {"radius": [40, 50]}}, "driving option 'family"),
+        (
+            {"family": {"radius": [40, 50]}},
+            r"driving option 'family.FamilyNumbers.half_width': Field required",
+        ),
     ],
 )
 def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -172,9 +207,8 @@ def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, objec
 def test_a_family_may_be_given_by_its_numbers(tmp_path: Path) -> None:
     own = {"radius": [50, 60], "harmonics": 4, "amplitude": 0.2, "half_width": [3, 4]}
     learner = DrivingLearner({**OPTIONS, "family": own}, tmp_path)
-    assert (
-        learner.describe() == DrivingLearner(OPTIONS, tmp_path).describe()
-    )  # the family is nobody's business
+    named = DrivingLearner(OPTIONS, tmp_path)
+    assert learner.describe() == named.describe()  # the family is nobody's business
 
 
 def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_half_of_the_tracks_run_clockwise() -> None:
     assert 15 < sum(sign > 0 for sign in signs) < 45
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(1, 4096), st.integers(1, 4096))
 def test_no_seed_serves_two_purposes_or_two_peers(one: int, other: int, count: int, others: int) -> None:
     def disjoint(a: range, b: range) -> bool:

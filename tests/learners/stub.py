@@ -1,0 +1,55 @@
+"""A learner for tests of the process it lives in: it does what the text in the head's file says."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, TensorSpec, Training
+from protocol.ids import Ppm, Round
+
+
+class Stub:
+    """`head` holds a word: what to do when asked to propose."""
+
+    def __init__(self, options: Mapping[str, object], data: Path) -> None:
+        if "wrong" in options:
+            raise LearnerError("option 'wrong' is wrong; remove it")
+        if "crash" in options:
+            sys.stderr.write("no more memory\n")
+            sys.stderr.flush()
+            os._exit(3)
+        sys.stdout.write("libraries print, too\n")
+        self._options, self._data = options, data
+
+    def describe(self) -> LearnerSpec:
+        names = tuple(f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("RB_"))
+        return LearnerSpec("stub", tuple(TensorSpec(name, (1, 2), "F32") for name in names), "none/1")
+
+    def initial(self, out: Path) -> None:
+        out.write_bytes(b"initial")
+
+    def propose(self, head: Path, round: Round, out: Path) -> Training:
+        match head.read_text():
+            case "die":
+                sys.stderr.write("that was my last word\n")
+                sys.stderr.flush()
+                os._exit(7)
+            case "hang":
+                out.write_text(str(os.getpid()))
+                time.sleep(600)
+            case "bug":
+                raise RuntimeError("a bug of ours")
+            case "refuse":
+                raise LearnerError("no data for this round; drive some more")
+            case "bad":
+                raise BadWeights("tensor 'x' holds values that are not finite")
+        out.write_text(f"round {round} in {self._data.name}")
+        return Training(labels=250, labels_total=500, loss=0.25)
+
+    def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
+        return Comparison(Ppm(1), Ppm(-2), Ppm(-3), Ppm(4), 5)
+
+    def adopt(self, head: Path, round: Round) -> None:
+        return None
