@@ -56,9 +56,7 @@ async def serve_blob(stream: Stream, source: BlobSource, stall: float) -> None:
                 await stream.write(batch[start : start + PIECE])
 
 
-async def request_blob(
-    stream: Stream, digest: Digest, size: int, stall: float
-) -> AsyncGenerator[bytes, None]:
+async def request_blob(stream: Stream, name: bytes, size: int, stall: float) -> AsyncGenerator[bytes, None]:
     """Ask for the blob with this SHA-256 and yield its pieces, `size` bytes in all.
 
     stall: how many seconds each piece may take.
