@@ -46,7 +46,8 @@ def command(peers: int, rounds: int, seed: int, out: Path) -> None:
     from ledger.topic import LedgerError
     from node.config import ConfigError
     from node.demo.layout import DemoError
-    from node.demo.run import Options, run_demo
+    from node.demo.run import run_demo
+    from node.demo.session import Options
 
     console = Console(stderr=False)
     options = Options(peers, rounds, seed, out, preset_file("demo"))
