@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from node.transport import BlobSource, FetchFailed
-from protocol.ids import Digest, base64url, unbase64url
+from protocol.ids import Digest, base64url
 
 PIECE = 65_524
 """Bytes of one write: with the multiplexer's 12-byte header it is exactly one 64 KiB frame."""
@@ -56,14 +56,14 @@ async def serve_blob(stream: Stream, source: BlobSource, stall: float) -> None:
                 await stream.write(batch[start : start + PIECE])
 
 
-async def request_blob(
-    stream: Stream, digest: Digest, size: int, stall: float
-) -> AsyncGenerator[bytes, None]:
-    """Ask for a blob and yield its pieces, `size` bytes in all; `stall` is how many seconds each may take.
+async def request_blob(stream: Stream, name: bytes, size: int, stall: float) -> AsyncGenerator[bytes, None]:
+    """Ask for the blob with this SHA-256 and yield its pieces, `size` bytes in all.
+
+    stall: how many seconds each piece may take.
 
     Raises Lost, FetchFailed.
     """
-    await stream.write(unbase64url(digest, _REQUEST))
+    await stream.write(name)
     status, offered = _RESPONSE.unpack(await _read_exactly(stream, _RESPONSE.size, stall))
     if status == _NOT_FOUND:
         raise FetchFailed("does not have it")

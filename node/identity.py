@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coincurve import PrivateKey
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -74,14 +75,14 @@ def create(path: Path, passphrase: str | None = None) -> Identity:
 def load(path: Path, passphrase: str | None = None) -> Identity:
     """Read a key file. Raises IdentityError when others may read it, or when it is not such a key."""
     pem = _read_private(path)
+    if b"ENCRYPTED" in pem and not passphrase:
+        raise IdentityError(f"{path} is protected: give its passphrase")
+    if b"ENCRYPTED" not in pem and passphrase is not None:
+        raise IdentityError(f"{path} is not protected: give no passphrase")
     try:
         key = load_pem_private_key(pem, None if passphrase is None else passphrase.encode())
-    except TypeError as error:
-        if passphrase is None:
-            raise IdentityError(f"{path} is protected: give its passphrase") from error
-        raise IdentityError(f"{path} is not protected: give no passphrase") from error
-    except ValueError as error:
-        if b"ENCRYPTED" in pem:
+    except (ValueError, UnsupportedAlgorithm) as error:
+        if passphrase is not None:
             raise IdentityError(f"{path}: wrong passphrase, or a damaged file") from error
         raise IdentityError(f"{path} is not a private key in PEM; restore it from your copy") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):

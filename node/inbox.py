@@ -11,32 +11,53 @@ from protocol.ids import PeerId
 class Inbox:
     """An async iterator over inbound events; holds at most `share` events of each peer.
 
-    A peer whose share is used up waits in `put`; the others do not notice.
+    A peer whose share is used up waits in `put`, or is refused by `has_reserved`; the others do not notice.
     """
 
     __slots__ = ("_events", "_places", "_put", "_share")
 
     def __init__(self, share: int) -> None:
-        # Bounded by the shares: places are taken before an event is put.
-        self._put, self._events = anyio.create_memory_object_stream[Inbound](math.inf)
+        # Bounded by the shares: a place is taken before an event is put.
+        self._put, self._events = anyio.create_memory_object_stream[tuple[Inbound, bool]](math.inf)
         self._places: dict[PeerId, anyio.Semaphore] = {}
         self._share = share
 
     async def put(self, event: Inbound) -> None:
         """Append an event, waiting for a place in its peer's share."""
-        places = self._places.setdefault(event.peer, anyio.Semaphore(self._share))
-        await places.acquire()
-        self._put.send_nowait(event)
+        await self._share_of(event.peer).acquire()
+        self.deliver(event)
+
+    def has_reserved(self, peer: PeerId) -> bool:
+        """Take a place in a peer's share for an event to come; False when there is none."""
+        try:
+            self._share_of(peer).acquire_nowait()
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    def deliver(self, event: Inbound) -> None:
+        """Append the event for which a place is reserved."""
+        self._put.send_nowait((event, True))
+
+    def give_back(self, peer: PeerId) -> None:
+        """Return a place that was reserved for an event that does not come."""
+        self._share_of(peer).release()
+
+    def announce(self, event: Inbound) -> None:
+        """Append an event that takes no place, because somebody else bounds how often it happens."""
+        self._put.send_nowait((event, False))
 
     def __aiter__(self) -> "Inbox":
         return self
 
     async def __anext__(self) -> Inbound:
-        event = await self._events.receive()
-        self._places[event.peer].release()
+        event, has_place = await self._events.receive()
+        if has_place:
+            self.give_back(event.peer)
         return event
 
-    def close(self) -> None:
-        """Give the queue's ends back; nothing is put or taken afterwards."""
-        self._put.close()
-        self._events.close()
+    def _share_of(self, peer: PeerId) -> anyio.Semaphore:
+        places = self._places.get(peer)
+        if places is None:
+            places = self._places[peer] = anyio.Semaphore(self._share, max_value=self._share)
+        return places

@@ -32,7 +32,7 @@ class AlreadySigned(Exception):
 
 
 class Journal:
-    """The messages a node has signed, on disk before `remember` returns; calls block for about a disk write."""
+    """The messages a node has signed, on disk before `remember` returns; a call blocks for a disk write."""
 
     def __init__(self, database: sqlite3.Connection, path: Path) -> None:
         self._database = database

@@ -1,7 +1,7 @@
 """An in-memory network with the same port: many nodes in one event loop, with faults on demand.
 
-Runs on asyncio and trio. It has no randomness, threads or clock of its own: latency is slept with anyio, and frames
-are lost as a caller's predicate says, so that a run under virtual time repeats exactly.
+Runs on asyncio and trio. It has no randomness, threads or clock of its own: latency is slept with anyio, and
+frames are lost as a caller's predicate says, so that a run under virtual time repeats itself.
 """
 
 import math
@@ -17,57 +17,19 @@ from node.inbox import Inbox
 from node.transport import BlobSource, Connected, Disconnected, FetchFailed, Frame, Inbound
 from protocol.ids import Digest, PeerId, digest_of
 
+Pair = frozenset[PeerId]
+
 
 def never(sender: PeerId, receiver: PeerId, frame: bytes) -> bool:
     """Lose no frame."""
     return False
 
 
-class Way:
-    """One direction between two nodes: what is under way, in order, and whether the way is open."""
-
-    def __init__(self, latency: float, queue: int) -> None:
-        self.is_open = False
-        self._latency = latency
-        self._room = queue
-        self._opened = 0
-        # Frames are bounded by `room`; the rest is one event for each time the way is opened or closed.
-        self._put, self._events = anyio.create_memory_object_stream[tuple[float, int, Inbox, Inbound]](
-            math.inf
-        )
-
-    def turn(self, is_open: bool, inbox: Inbox, event: Inbound) -> None:
-        """Open or close the way and tell the receiver; frames that are under way are lost."""
-        self.is_open = is_open
-        self._opened += 1
-        self._put.send_nowait((0.0, self._opened, inbox, event))
-
-    def has_taken(self, inbox: Inbox, frame: Frame) -> bool:
-        """Send a frame; False when the way is closed or full."""
-        if not self.is_open or not self._room:
-            return False
-        self._room -= 1
-        due = anyio.current_time() + self._latency if self._latency else 0.0
-        self._put.send_nowait((due, self._opened, inbox, frame))
-        return True
-
-    async def run(self) -> None:
-        """Deliver, for ever."""
-        async for due, opened, inbox, event in self._events:
-            if due:
-                await anyio.sleep_until(due)
-            if isinstance(event, Frame):
-                self._room += 1
-                if opened != self._opened:
-                    continue
-            await inbox.put(event)
-
-
 class Network:
     """Any number of nodes that reach each other unless they are cut, or one has dropped the other.
 
-    tasks: where deliveries run. latency: seconds a frame is under way. is_lost: asked once for every frame.
-    queue: frames under way between two nodes, and events of one peer in an inbox.
+    tasks: where frames with latency are delivered. latency: seconds each frame is under way, 0 for none.
+    is_lost: asked once for every frame. queue: frames of one sender that a receiver has unread or under way.
     """
 
     def __init__(
@@ -77,13 +39,20 @@ class Network:
         is_lost: Callable[[PeerId, PeerId, bytes], bool] = never,
         queue: int = 256,
     ) -> None:
-        self._tasks = tasks
         self._latency = latency
         self._is_lost = is_lost
         self._queue = queue
         self._nodes: dict[PeerId, MemoryTransport] = {}
-        self._ways: dict[tuple[PeerId, PeerId], Way] = {}
-        self._cuts: set[frozenset[PeerId]] = set()
+        self._cuts: set[Pair] = set()
+        self._connected: dict[Pair, int] = {}
+        """By pair, which of all connections ever made theirs is."""
+        self._made = 0
+        # One task delivers everything, in the order it was sent: several would run in any order trio likes.
+        self._put, self._under_way = anyio.create_memory_object_stream[tuple[float, int, Inbox, Frame]](
+            math.inf
+        )
+        if latency:
+            tasks.start_soon(self._deliver)
 
     def join(self, peer: PeerId, blobs: BlobSource) -> "MemoryTransport":
         """A new node, connected to all the others; it replaces one of the same id, as after a restart."""
@@ -109,38 +78,51 @@ class Network:
         self._cuts.discard(frozenset((one, other)))
         self._connect(one, other)
 
-    def carry(self, sender: PeerId, receiver: PeerId, frame: bytes) -> bool:
-        """Send a frame from one node to another; False when there is no way, or it is full."""
-        way = self._ways.get((sender, receiver))
-        if way is None or not way.is_open:
-            return False
-        if self._is_lost(sender, receiver, frame):
-            return True
-        return way.has_taken(self._nodes[receiver].inbox, Frame(sender, frame))
+    def is_connected(self, one: PeerId, other: PeerId) -> bool:
+        """Whether two nodes reach each other at present."""
+        return frozenset((one, other)) in self._connected
 
-    def path_of(self, asker: PeerId, peer: PeerId, digest: Digest) -> Path | None:
-        """The file of a blob at a peer. Raises FetchFailed when the asker is not connected to it."""
-        way = self._ways.get((peer, asker))
-        if way is None or not way.is_open:
-            raise FetchFailed("not connected")
-        return self._nodes[peer].blobs.path_of(digest)
+    def blobs_of(self, peer: PeerId) -> BlobSource:
+        """What a node serves."""
+        return self._nodes[peer].blobs
+
+    def carry(self, sender: PeerId, receiver: PeerId, body: bytes) -> bool:
+        """Send a frame from one node to another; False when they are not connected or the queue is full."""
+        connection = self._connected.get(frozenset((sender, receiver)))
+        if connection is None:
+            return False
+        inbox = self._nodes[receiver].inbox
+        if not inbox.has_reserved(sender):
+            return False
+        if self._is_lost(sender, receiver, body):
+            inbox.give_back(sender)
+        elif self._latency:
+            due = anyio.current_time() + self._latency
+            self._put.send_nowait((due, connection, inbox, Frame(sender, body)))
+        else:
+            inbox.deliver(Frame(sender, body))
+        return True
+
+    async def _deliver(self) -> None:
+        async for due, connection, inbox, frame in self._under_way:
+            await anyio.sleep_until(due)
+            if connection in self._connected.values():
+                inbox.deliver(frame)
+            else:
+                inbox.give_back(frame.peer)
 
     def _connect(self, one: PeerId, other: PeerId) -> None:
-        if one == other or frozenset((one, other)) in self._cuts or not {one, other} <= self._nodes.keys():
-            return
-        for sender, receiver in ((one, other), (other, one)):
-            way = self._ways.get((sender, receiver))
-            if way is None:
-                way = self._ways[sender, receiver] = Way(self._latency, self._queue)
-                self._tasks.start_soon(way.run)
-            if not way.is_open:
-                way.turn(True, self._nodes[receiver].inbox, Connected(sender))
+        pair = frozenset((one, other))
+        if one != other and pair not in self._cuts | self._connected.keys() and pair <= self._nodes.keys():
+            self._made += 1
+            self._connected[pair] = self._made
+            self._nodes[one].inbox.announce(Connected(other))
+            self._nodes[other].inbox.announce(Connected(one))
 
     def _disconnect(self, one: PeerId, other: PeerId) -> None:
-        for sender, receiver in ((one, other), (other, one)):
-            way = self._ways.get((sender, receiver))
-            if way is not None and way.is_open:
-                way.turn(False, self._nodes[receiver].inbox, Disconnected(sender))
+        if self._connected.pop(frozenset((one, other)), None) is not None:
+            self._nodes[one].inbox.announce(Disconnected(other))
+            self._nodes[other].inbox.announce(Disconnected(one))
 
 
 class MemoryTransport:
@@ -172,7 +154,9 @@ class MemoryTransport:
     async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
         """Copy a blob of exactly `size` bytes from a peer and check its digest. Raises FetchFailed."""
         try:
-            path = self._network.path_of(self._peer, peer, digest)
+            if not self._network.is_connected(self._peer, peer):
+                raise FetchFailed("not connected")
+            path = self._network.blobs_of(peer).path_of(digest)
             if path is None:
                 raise FetchFailed("does not have it")
             # No thread: it would make the order of events depend on chance.
@@ -181,7 +165,7 @@ class MemoryTransport:
                 raise FetchFailed(f"offers {len(data)} bytes where {size} are expected")
             if digest_of(data) != digest:
                 raise FetchFailed("sent other bytes than the digest names")
-            out.write_bytes(data)
+            out.write_bytes(data)  # noqa: ASYNC240
             await anyio.lowlevel.checkpoint()
         except FetchFailed as failed:
             raise FetchFailed(f"{peer}: {failed}") from failed

@@ -19,7 +19,7 @@ from node.control import Limits, Link
 from node.exchange import Lost, Stream, request_blob, serve_blob, write_verified
 from node.inbox import Inbox
 from node.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
-from protocol.ids import Digest, PeerId
+from protocol.ids import Digest, PeerId, unbase64url
 
 CONTROL = "/roundabout/control/1"
 BLOB = "/roundabout/blob/1"
@@ -134,7 +134,7 @@ class Mesh:
             raise FetchFailed(f"{peer}: not connected")
         send, receive = anyio.create_memory_object_stream[bytes | FetchFailed](_AHEAD)
         # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
-        self._tasks.start_soon(self._pump, peer, digest, size, send)
+        self._tasks.start_soon(self._pump, peer, unbase64url(digest, 32), size, send)
         try:
             async with receive, aclosing(_pieces(receive)) as pieces:
                 await write_verified(pieces, digest, out)
@@ -142,14 +142,14 @@ class Mesh:
             raise FetchFailed(f"{peer}: {failed}") from failed
 
     async def _pump(
-        self, peer: PeerId, digest: Digest, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
+        self, peer: PeerId, name: bytes, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
     ) -> None:
         channel = None
         # The reading end is closed when nobody wants the blob any more.
         with send, suppress(anyio.BrokenResourceError):
             try:
                 channel = await self._dialler.open(peer, BLOB)
-                async with aclosing(request_blob(channel, digest, size, self._limits.piece)) as pieces:
+                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as pieces:
                     async for piece in pieces:
                         await send.send(piece)
             except (Lost, FetchFailed) as error:

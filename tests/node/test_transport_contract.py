@@ -1,0 +1,214 @@
+"""What every transport must do, run over the in-memory network (asyncio and trio) and over libp2p."""
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from node.blobs import Blobs
+from node.frames import BadFrame
+from node.identity import identity_of
+from node.memory import Network
+from node.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
+from node.wire import open_wire
+from protocol.ids import Digest, PeerId, digest_of
+
+MEMBERS = [identity_of(hashlib.sha256(f"member {n}".encode()).digest()) for n in range(4)]
+ANYWHERE = "/ip4/127.0.0.1/tcp/0"
+
+
+@dataclass
+class Node:
+    transport: Transport
+    blobs: Blobs
+
+    @property
+    def peer(self) -> PeerId:
+        return self.transport.peer
+
+    async def events(self, count: int) -> list[object]:
+        inbound = self.transport.inbound()
+        return [await anext(inbound) for _ in range(count)]
+
+    async def frames(self, count: int) -> list[tuple[PeerId, bytes]]:
+        events = await self.events(count)
+        assert all(isinstance(event, Frame) for event in events), events
+        return [(event.peer, event.body) for event in events]
+
+
+@asynccontextmanager
+async def memory_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
+    async with anyio.create_task_group() as tasks:
+        network = Network(tasks)
+        shelves = [Blobs(directory / str(n)) for n in range(count)]
+        yield [Node(network.join(MEMBERS[n].peer, shelves[n]), shelves[n]) for n in range(count)]
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def wire_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
+    async with AsyncExitStack() as stack:
+        nodes = []
+        for n in range(count):
+            blobs = Blobs(directory / str(n))
+            opening = open_wire(MEMBERS[n].secret, ANYWHERE, {}, blobs)
+            nodes.append(Node(await stack.enter_async_context(opening), blobs))
+        roster = {node.peer: node.transport.address for node in nodes}
+        for node in nodes:
+            node.transport.set_roster(roster)
+        yield nodes
+
+
+def content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b"there is no file"
+
+
+NETWORKS = {
+    "memory-asyncio": (memory_nodes, "asyncio"),
+    "memory-trio": (memory_nodes, "trio"),
+    "wire-trio": (wire_nodes, "trio"),
+}
+Scenario = Callable[[list[Node], Path], Awaitable[None]]
+
+
+@pytest.fixture(params=NETWORKS)
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int, Scenario], None]:
+    """Run a scenario on so many nodes, all connected to each other."""
+    open_nodes, backend = NETWORKS[request.param]
+
+    async def main(count: int, scenario: Scenario) -> None:
+        with anyio.fail_after(30):
+            async with open_nodes(tmp_path, count) as nodes:
+                for node in nodes:
+                    others = {Connected(other.peer) for other in nodes if other is not node}
+                    assert set(await node.events(count - 1)) == others
+                await scenario(nodes, tmp_path / "out")
+
+    return lambda count, scenario: anyio.run(partial(main, count, scenario), backend=backend)
+
+
+def test_frames_arrive_in_order_both_ways(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        bodies = [bytes([n]) * (1 + 37 * n) for n in range(100)]
+        for one, other in [nodes[:2], nodes[1::-1]]:
+            assert all(one.transport.send(other.peer, body) for body in bodies)
+            assert await other.frames(100) == [(one.peer, body) for body in bodies]
+
+    play(2, scenario)
+
+
+def test_frames_of_three_nodes_name_their_senders(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        for sender in nodes:
+            for receiver in nodes:
+                if sender is not receiver:
+                    assert sender.transport.send(receiver.peer, sender.peer.encode())
+        for receiver in nodes:
+            expected = {(node.peer, node.peer.encode()) for node in nodes if node is not receiver}
+            assert set(await receiver.frames(2)) == expected
+
+    play(3, scenario)
+
+
+def test_frames_of_every_allowed_size_and_no_other(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        for size in (1, 60 * 1024, MAX_FRAME):
+            assert one.transport.send(other.peer, bytes(size))
+            assert await other.frames(1) == [(one.peer, bytes(size))]
+        for size in (0, MAX_FRAME + 1):
+            with pytest.raises(BadFrame):
+                one.transport.send(other.peer, bytes(size))
+        assert one.transport.send(other.peer, b"still there")
+        assert await other.frames(1) == [(one.peer, b"still there")]
+
+    play(2, scenario)
+
+
+def test_a_full_queue_says_no_and_loses_nothing_it_took(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        taken = [n for n in range(1_000) if one.transport.send(other.peer, n.to_bytes(2, "big"))]
+        assert 100 <= len(taken) < 1_000
+        assert all(late - early == 1 for early, late in pairwise(taken))
+        assert [int.from_bytes(body, "big") for _, body in await other.frames(len(taken))] == taken
+
+    play(2, scenario)
+
+
+def test_nothing_is_sent_to_strangers(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        assert not nodes[0].transport.send(MEMBERS[3].peer, b"hello")
+        with pytest.raises(FetchFailed, match=f"{MEMBERS[3].peer}: not connected"):
+            await nodes[0].transport.fetch(MEMBERS[3].peer, digest_of(b""), 0, out)
+
+    play(2, scenario)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000_000])
+def test_a_blob_is_fetched_whole(play: Callable[[int, Scenario], None], size: int) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        data = hashlib.shake_128(b"weights").digest(size)
+        digest = other.blobs.put(data)
+        await one.transport.fetch(other.peer, digest, size, out)
+        assert content(out) == data
+
+    play(2, scenario)
+
+
+def test_both_sides_fetch_at_once_while_frames_pass(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        data = [hashlib.shake_128(bytes([n])).digest(2_000_000) for n in range(2)]
+        digests = [one.blobs.put(data[0]), other.blobs.put(data[1])]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.transport.fetch, other.peer, digests[1], 2_000_000, out.with_suffix(".1"))
+            tasks.start_soon(other.transport.fetch, one.peer, digests[0], 2_000_000, out.with_suffix(".0"))
+            assert one.transport.send(other.peer, b"meanwhile")
+            assert await other.frames(1) == [(one.peer, b"meanwhile")]
+        assert [content(out.with_suffix(f".{n}")) for n in range(2)] == data
+
+    play(2, scenario)
+
+
+def test_a_blob_that_is_not_right_is_refused(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        digest = other.blobs.put(b"x" * 300_000)
+
+        async def refused(wanted: Digest, size: int, cause: str) -> None:
+            with pytest.raises(FetchFailed, match=f"^{other.peer}: {cause}"):
+                await one.transport.fetch(other.peer, wanted, size, out)
+            assert content(out) == b"there is no file"
+
+        await refused(digest_of(b"nobody has it"), 1, "does not have it")
+        await refused(digest, 299_999, "offers 300000 bytes where 299999 are expected")
+        await refused(digest, 300_001, "offers 300000 bytes where 300001 are expected")
+        (path,) = [other.blobs.path_of(digest)]
+        path.write_bytes(b"y" * 300_000)
+        await refused(digest, 300_000, "sent other bytes than the digest names")
+        await one.transport.fetch(other.peer, other.blobs.put(b"right"), 5, out)
+        assert content(out) == b"right"
+
+    play(2, scenario)
+
+
+def test_a_dropped_peer_is_gone_for_both(play: Callable[[int, Scenario], None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other, third = nodes
+        one.transport.drop(other.peer, "for a test")
+        assert await one.events(1) == [Disconnected(other.peer)]
+        assert await other.events(1) == [Disconnected(one.peer)]
+        assert not one.transport.send(other.peer, b"hello")
+        assert not other.transport.send(one.peer, b"hello")
+        assert one.transport.send(third.peer, b"to the third")
+        assert await third.frames(1) == [(one.peer, b"to the third")]
+
+    play(3, scenario)

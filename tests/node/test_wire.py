@@ -1,0 +1,418 @@
+"""The libp2p transport against peers that restart, freeze, lie, flood or are nobody."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+import trio
+from libp2p import new_host
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import PeerInfo
+from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
+from multiaddr import Multiaddr
+
+from node.blobs import Blobs
+from node.control import Limits, Link
+from node.exchange import Lost
+from node.frames import KEEPALIVE
+from node.identity import identity_of
+from node.mesh import CONTROL, Channel
+from node.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.wire import Wire, WireError, open_wire
+from protocol.ids import Digest, digest_of
+
+ROOT = Path(__file__).parents[2]
+ANYWHERE = "/ip4/127.0.0.1/tcp/0"
+# Sorted by peer id: the earlier one dials the later one.
+FIRST, SECOND, THIRD = sorted(
+    (identity_of(hashlib.sha256(f"wire {n}".encode()).digest()) for n in range(3)), key=lambda who: who.peer
+)
+FAST = Limits(
+    ping=0.1, silence=1.0, stall=1.0, piece=2.0, dial=5.0, retry=0.02, retry_most=0.1, refusal=600.0
+)
+
+
+def play(scenario: Callable[..., Coroutine[None, None, None]], *args: object) -> None:
+    async def main() -> None:
+        with anyio.fail_after(30):
+            await scenario(*args)
+
+    trio.run(main)
+
+
+async def events(wire: Wire, count: int) -> list[Inbound]:
+    inbound = wire.inbound()
+    return [await anext(inbound) for _ in range(count)]
+
+
+@asynccontextmanager
+async def pair(directory: Path, limits: Limits = FAST) -> AsyncIterator[tuple[Wire, Wire, Blobs]]:
+    """FIRST and SECOND, connected; the blobs are SECOND's."""
+    blobs = Blobs(directory / "second")
+    async with (
+        open_wire(FIRST.secret, ANYWHERE, {}, Blobs(directory / "first"), limits) as one,
+        open_wire(SECOND.secret, ANYWHERE, {}, blobs, limits) as other,
+    ):
+        roster = {one.peer: one.address, other.peer: other.address}
+        one.set_roster(roster)
+        other.set_roster(roster)
+        assert await events(one, 1) == [Connected(other.peer)]
+        assert await events(other, 1) == [Connected(one.peer)]
+        yield one, other, blobs
+
+
+async def assert_talks(one: Wire, other: Wire) -> None:
+    assert one.send(other.peer, b"ping?")
+    assert await events(other, 1) == [Frame(one.peer, b"ping?")]
+
+
+async def opened_by_hand(by: Wire, to: Wire) -> Channel:
+    """A control stream of a peer whose program is not ours."""
+    await by._dialler.dial(to.peer, to.address)
+    return await by._dialler.open(to.peer, CONTROL)
+
+
+@asynccontextmanager
+async def lone_member(directory: Path, limits: Limits = FAST) -> AsyncIterator[tuple[Wire, Channel]]:
+    """SECOND, and a greeted control stream to it that FIRST opened by hand and uses as it likes."""
+    async with (
+        open_wire(SECOND.secret, ANYWHERE, {FIRST.peer: ANYWHERE}, Blobs(directory), limits) as wire,
+        open_wire(FIRST.secret, ANYWHERE, {}, Blobs(directory), limits) as member,
+    ):
+        # A roster in which it is welcome, but that makes it dial nobody.
+        member._roster = {wire.peer: wire.address}
+        channel = await opened_by_hand(member, wire)
+        await channel.write(KEEPALIVE)
+        assert await events(wire, 1) == [Connected(FIRST.peer)]
+        yield wire, channel
+
+
+def test_the_peer_id_is_that_of_the_key(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)) as wire:
+            assert wire.peer == FIRST.peer
+            assert wire.address.startswith("/ip4/127.0.0.1/tcp/")
+            assert not wire.address.endswith("/0")
+
+    play(scenario)
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)) as wire:
+            with pytest.raises(WireError, match="in use; stop the other node") as error:
+                async with open_wire(SECOND.secret, wire.address, {}, Blobs(tmp_path)):
+                    pass
+            assert "\n" not in str(error.value)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "127.0.0.1:80", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/192.0.2.1/tcp/1"]
+)
+def test_an_address_that_cannot_be_listened_on_is_refused(tmp_path: Path, listen: str) -> None:
+    async def scenario() -> None:
+        with pytest.raises(WireError, match=r"^cannot listen"):
+            async with open_wire(FIRST.secret, listen, {}, Blobs(tmp_path)):
+                pass
+
+    play(scenario)
+
+
+def test_an_exception_passes_through_as_it_is(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(KeyError, match="mine"):
+            async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)):
+                raise KeyError("mine")
+
+    play(scenario)
+
+
+def test_closing_leaves_no_task_and_frees_the_port(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, _, _):
+            address = one.address
+        left = [
+            task
+            for nursery in trio.lowlevel.current_root_task().child_nurseries
+            for task in nursery.child_tasks
+        ]
+        assert {task.name for task in left} == {
+            "<TrioToken.run_sync_soon task>",
+            trio.lowlevel.current_task().name,
+        }
+        async with open_wire(FIRST.secret, address, {}, Blobs(tmp_path)) as again:
+            assert again.address == address
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("restarted", [FIRST, SECOND])
+def test_a_peer_that_restarts_on_its_port_is_connected_again(tmp_path: Path, restarted: object) -> None:
+    stays, goes = (SECOND, FIRST) if restarted is FIRST else (FIRST, SECOND)
+
+    async def scenario() -> None:
+        async with open_wire(stays.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as wire:
+            address = ANYWHERE
+            for _ in range(3):
+                async with open_wire(
+                    goes.secret, address, {wire.peer: wire.address}, Blobs(tmp_path), FAST
+                ) as other:
+                    address = other.address
+                    wire.set_roster({other.peer: address})
+                    assert await events(wire, 1) == [Connected(other.peer)]
+                    assert await events(other, 1) == [Connected(wire.peer)]
+                    await assert_talks(wire, other)
+                    await assert_talks(other, wire)
+                assert await events(wire, 1) == [Disconnected(other.peer)]
+                assert not wire.send(other.peer, b"gone")
+
+    play(scenario)
+
+
+CHILD = """
+import sys, trio
+from pathlib import Path
+from node.blobs import Blobs
+from node.control import Limits
+from node.wire import open_wire
+secret, listen, peer, address, directory = sys.argv[1:]
+async def main():
+    limits = Limits(ping=0.1, silence=10.0)
+    opening = open_wire(bytes.fromhex(secret), listen, {peer: address}, Blobs(Path(directory)), limits)
+    async with opening as wire:
+        sys.stdout.write(wire.address + "\\n")
+        sys.stdout.flush()
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+def test_a_process_that_is_killed_or_frozen_is_noticed_and_found_again(tmp_path: Path) -> None:
+    def spawn(listen: str, wire: Wire) -> subprocess.Popen[str]:
+        arguments = [SECOND.secret.hex(), listen, wire.peer, wire.address, str(tmp_path / "child")]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    async def scenario() -> None:
+        limits = Limits(ping=0.1, silence=1.5, stall=1.0, dial=1.0, retry=0.02, retry_most=0.1)
+        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), limits) as wire:
+            child = await anyio.to_thread.run_sync(spawn, ANYWHERE, wire)
+            try:
+                address = (await anyio.to_thread.run_sync(child.stdout.readline)).strip()
+                wire.set_roster({SECOND.peer: address})
+                assert await events(wire, 1) == [Connected(SECOND.peer)]
+                child.kill()
+                child.wait()
+                assert await events(wire, 1) == [Disconnected(SECOND.peer)]
+                child = await anyio.to_thread.run_sync(spawn, address, wire)
+                assert await events(wire, 1) == [Connected(SECOND.peer)]
+                child.send_signal(signal.SIGSTOP)
+                assert wire.send(SECOND.peer, bytes(60_000))
+                assert await events(wire, 1) == [Disconnected(SECOND.peer)]
+                child.send_signal(signal.SIGCONT)
+                assert await events(wire, 1) == [Connected(SECOND.peer)]
+            finally:
+                child.kill()
+                child.wait()
+                child.stdout.close()
+
+    play(scenario)
+
+
+def test_an_outsider_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            pair(tmp_path) as (one, other, _),
+            open_wire(THIRD.secret, ANYWHERE, {one.peer: one.address}, Blobs(tmp_path), FAST) as outsider,
+        ):
+            with pytest.raises(Lost):
+                await Link(one.peer, await opened_by_hand(outsider, one), FAST).greet()
+            await assert_talks(other, one)
+            assert not outsider.send(one.peer, b"hello")
+
+    play(scenario)
+
+
+def test_who_answers_at_an_address_must_be_the_peer_expected(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            with pytest.raises(Lost):
+                await one._dialler.dial(THIRD.peer, other.address)
+
+    play(scenario)
+
+
+def test_a_peer_without_encryption_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            keys = one._dialler._keys
+            plain = new_host(key_pair=keys, sec_opt={PLAINTEXT_PROTOCOL_ID: InsecureTransport(keys)})
+            async with plain.run([]):
+                target = PeerInfo(ID.from_string(other.peer), [Multiaddr(other.address)])
+                with pytest.raises(Exception, match="unable to connect"):
+                    await plain.connect(target)
+            await assert_talks(one, other)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"GET / HTTP/1.1\r\n\r\n", bytes(5_000), os.urandom(5_000), b"\xff" * 5_000]
+)
+def test_garbage_on_the_port_does_no_harm(tmp_path: Path, garbage: bytes) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            with socket.create_connection(("127.0.0.1", int(one.address.rsplit("/", 1)[1]))) as stranger:
+                stranger.sendall(garbage)
+                await assert_talks(one, other)
+            await assert_talks(other, one)
+
+    play(scenario)
+
+
+def test_a_blob_source_that_raises_stops_nothing(tmp_path: Path) -> None:
+    class Broken:
+        def path_of(self, digest: Digest) -> Path | None:
+            raise RuntimeError("a bug of ours")
+
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            other._blobs = Broken()
+            for _ in range(3):
+                with pytest.raises(FetchFailed):
+                    await one.fetch(other.peer, digest_of(b"x"), 1, tmp_path / "out")
+            await assert_talks(one, other)
+            await assert_talks(other, one)
+
+    play(scenario)
+
+
+def test_a_libp2p_host_that_dies_is_replaced(tmp_path: Path) -> None:
+    async def boom(stream: object) -> None:
+        raise RuntimeError("an exception that leaves a handler")
+
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            for dying, asking in ((one, other), (other, one)):
+                address = dying.address
+                dying._dialler._host().set_stream_handler("/boom/1", boom)
+                await asking._dialler.open(dying.peer, "/boom/1")
+                for wire, peer in ((one, other.peer), (other, one.peer)):
+                    assert await events(wire, 2) == [Disconnected(peer), Connected(peer)]
+                assert dying.address == address
+                await assert_talks(one, other)
+                await assert_talks(other, one)
+
+    play(scenario)
+
+
+def test_a_frame_that_is_too_long_ends_in_refusal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path) as (wire, channel):
+            await channel.write((MAX_FRAME + 1).to_bytes(4, "big"))
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+            assert not wire.is_welcome(FIRST.peer)
+
+    play(scenario)
+
+
+def test_a_flood_ends_in_refusal(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path, Limits(frame_rate=100.0, share=64)) as (wire, channel):
+            await channel.write(b"\0\0\0\1x" * 201)
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+            assert not wire.is_welcome(FIRST.peer)
+
+    play(scenario)
+
+
+def test_a_silent_peer_is_noticed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path) as (wire, _):
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+            assert wire.is_welcome(FIRST.peer)
+
+    play(scenario)
+
+
+def test_a_peer_that_reads_nothing_is_noticed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path) as (wire, channel), anyio.create_task_group() as tasks:
+
+            async def show_life() -> None:
+                while True:
+                    await channel.write(KEEPALIVE)
+                    await anyio.sleep(0.1)
+
+            tasks.start_soon(show_life)
+            while wire.send(FIRST.peer, bytes(60_000)):
+                pass
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+            tasks.cancel_scope.cancel()
+
+    play(scenario)
+
+
+def test_a_peer_that_leaves_the_roster_is_disconnected_and_may_come_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path) as (one, other, _):
+            for wire, peer, address in ((one, other.peer, other.address), (other, one.peer, one.address)):
+                wire.set_roster({})
+                assert await events(one, 1) == [Disconnected(other.peer)]
+                assert await events(other, 1) == [Disconnected(one.peer)]
+                wire.set_roster({peer: address})
+                assert await events(one, 1) == [Connected(other.peer)]
+                assert await events(other, 1) == [Connected(one.peer)]
+
+    play(scenario)
+
+
+def test_a_refusal_ends(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path, Limits(retry=0.02, retry_most=0.05, refusal=0.2)) as (one, other, _):
+            other.drop(one.peer, "for a test")
+            assert await events(one, 2) == [Disconnected(other.peer), Connected(other.peer)]
+            assert await events(other, 2) == [Disconnected(one.peer), Connected(one.peer)]
+
+    play(scenario)
+
+
+def test_a_fetch_that_is_cancelled_leaves_the_connection_whole(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path, Limits(ping=0.1)) as (one, other, blobs):
+            data = hashlib.shake_128(b"weights").digest(20_000_000)
+            digest = blobs.put(data)
+            out = tmp_path / "out"
+            for n in range(12):
+                with anyio.move_on_after(0.005 * n) as scope:
+                    await one.fetch(other.peer, digest, len(data), out)
+                assert out.exists() is not scope.cancelled_caught
+                out.unlink(missing_ok=True)
+            await assert_talks(one, other)
+            await one.fetch(other.peer, digest, len(data), out)
+            assert out.read_bytes() == data
+
+    play(scenario)
+
+
+def test_a_peer_serves_so_many_blobs_at_once_and_no_more(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with pair(tmp_path, Limits(blob_streams=0)) as (one, other, blobs):
+            with pytest.raises(FetchFailed):
+                await one.fetch(other.peer, blobs.put(b"x"), 1, tmp_path / "out")
+            await assert_talks(one, other)
+
+    play(scenario)
