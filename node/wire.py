@@ -35,6 +35,9 @@ from protocol.ids import PeerId
 Wire = Mesh
 """What `open_wire` yields."""
 
+_CLOSING = 0.5
+"""Seconds that closing may take before it is given up."""
+
 log = logging.getLogger(__name__)
 
 
@@ -128,6 +131,8 @@ class Host:
             try:
                 who, where = ID.from_string(peer), _tcp_address(address)
                 await _sever_all(host, who)
+                # Libp2p would hand the dead connection out for a while.
+                await host.get_network().close_peer(who)
                 # One address only: identify adds others, and libp2p would dial them side by side.
                 host.get_peerstore().clear_addrs(who)
                 host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
@@ -158,6 +163,8 @@ class Host:
                 async with host.run([self._listen]):
                     try:
                         self._on_listening(host)
+                        # It dials whomever identify told it of; the mesh alone says who dials whom.
+                        await host.get_network().auto_connector.stop()  # type: ignore[attr-defined]
                         if is_first:
                             task_status.started()
                         pause, is_first = self._limits.retry, False
@@ -243,7 +250,7 @@ class _Doorkeeper(INotifee):
 
 async def _sever(connection: IMuxedConn) -> None:
     """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
-    with anyio.move_on_after(1.0, shield=True):
+    with anyio.move_on_after(_CLOSING, shield=True):
         try:
             await connection.secured_conn.close()  # type: ignore[attr-defined]
         except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
@@ -258,7 +265,7 @@ async def _sever_all(host: IHost, who: ID | None = None) -> None:
 
 async def _shut(host: IHost) -> None:
     """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
-    with anyio.move_on_after(1.0, shield=True):
+    with anyio.move_on_after(_CLOSING, shield=True):
         await _sever_all(host)
         for listener in host.get_network().listeners.values():
             await listener.close()

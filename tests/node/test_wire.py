@@ -36,9 +36,8 @@ ANYWHERE = "/ip4/127.0.0.1/tcp/0"
 FIRST, SECOND, THIRD = sorted(
     (identity_of(hashlib.sha256(f"wire {n}".encode()).digest()) for n in range(3)), key=lambda who: who.peer
 )
-FAST = Limits(
-    ping=0.1, silence=1.0, stall=1.0, piece=2.0, dial=5.0, retry=0.02, retry_most=0.1, refusal=600.0
-)
+FAST = Limits(ping=0.1, dial=5.0, retry=0.02, retry_most=0.1, refusal=600.0)
+IMPATIENT = Limits(ping=0.1, silence=1.0, stall=1.0, refusal=600.0)
 
 
 def play(scenario: Callable[..., Coroutine[None, None, None]], *args: object) -> None:
@@ -341,7 +340,7 @@ def test_a_flood_ends_in_refusal(tmp_path: Path) -> None:
 
 def test_a_silent_peer_is_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with lone_member(tmp_path) as (wire, _):
+        async with lone_member(tmp_path, IMPATIENT) as (wire, _):
             assert await events(wire, 1) == [Disconnected(FIRST.peer)]
             assert wire.is_welcome(FIRST.peer)
 
@@ -350,7 +349,7 @@ def test_a_silent_peer_is_noticed(tmp_path: Path) -> None:
 
 def test_a_peer_that_reads_nothing_is_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with lone_member(tmp_path) as (wire, channel), anyio.create_task_group() as tasks:
+        async with lone_member(tmp_path, IMPATIENT) as (wire, channel), anyio.create_task_group() as tasks:
 
             async def show_life() -> None:
                 while True:
@@ -414,5 +413,37 @@ def test_a_peer_serves_so_many_blobs_at_once_and_no_more(tmp_path: Path) -> None
             with pytest.raises(FetchFailed):
                 await one.fetch(other.peer, blobs.put(b"x"), 1, tmp_path / "out")
             await assert_talks(one, other)
+
+    play(scenario)
+
+
+def test_only_the_smaller_peer_id_opens_the_control_stream(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            open_wire(SECOND.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as later,
+            open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as earlier,
+        ):
+            later._roster = {earlier.peer: earlier.address}
+            earlier._roster = {later.peer: later.address}
+            with pytest.raises(Lost):
+                await Link(earlier.peer, await opened_by_hand(later, earlier), FAST).greet()
+            await Link(later.peer, await opened_by_hand(earlier, later), FAST).greet()
+            assert await events(later, 1) == [Connected(earlier.peer)]
+
+    play(scenario)
+
+
+def test_a_write_given_up_in_the_middle_closes_the_connection(tmp_path: Path) -> None:
+    async def sleep(stream: object) -> None:
+        await trio.sleep_forever()
+
+    async def scenario() -> None:
+        limits = Limits(stall=1.0, silence=1_000.0)
+        async with pair(tmp_path, limits) as (one, other, _):
+            other._dialler._host().set_stream_handler("/sleep/1", sleep)
+            channel = await one._dialler.open(other.peer, "/sleep/1")
+            with pytest.raises(Lost, match="took nothing for 1 s"):
+                await channel.write(bytes(20_000_000))
+            assert await events(other, 2) == [Disconnected(one.peer), Connected(one.peer)]
 
     play(scenario)
