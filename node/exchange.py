@@ -57,7 +57,7 @@ async def serve_blob(stream: Stream, source: BlobSource, stall: float) -> None:
 
 
 async def request_blob(stream: Stream, name: bytes, size: int, stall: float) -> AsyncGenerator[bytes, None]:
-    """Ask for the blob with this SHA-256 and yield its pieces, `size` bytes in all.
+    """Ask for the blob with this SHA-256 and yield it in large parts, `size` bytes in all.
 
     stall: how many seconds each piece may take.
 
@@ -73,26 +73,23 @@ async def request_blob(stream: Stream, name: bytes, size: int, stall: float) -> 
         raise FetchFailed(f"offers {offered} bytes where {size} are expected")
     left = size
     while left:
-        piece = await _read(stream, min(left, PIECE), stall)
-        left -= len(piece)
-        yield piece
+        part = bytearray()
+        while len(part) < min(left, _BATCH):
+            part += await _read(stream, min(left - len(part), PIECE), stall)
+        left -= len(part)
+        yield bytes(part)
 
 
-async def write_verified(pieces: AsyncIterator[bytes], digest: Digest, out: Path) -> None:
-    """Write pieces to a file and compare their digest; a file that is not whole and right is removed.
+async def write_verified(parts: AsyncIterator[bytes], digest: Digest, out: Path) -> None:
+    """Write a blob's parts to a file and compare the digest; a file that is not whole and right is removed.
 
     Raises FetchFailed when the digest differs.
     """
     hasher = hashlib.sha256()
     try:
         with out.open("wb") as file:
-            batch = bytearray()
-            async for piece in pieces:
-                batch += piece
-                if len(batch) >= _BATCH:
-                    await anyio.to_thread.run_sync(_absorb, bytes(batch), hasher, file)
-                    batch.clear()
-            await anyio.to_thread.run_sync(_absorb, bytes(batch), hasher, file)
+            async for part in parts:
+                await anyio.to_thread.run_sync(_absorb, part, hasher, file)
         if base64url(hasher.digest()) != digest:
             raise FetchFailed("sent other bytes than the digest names")
     except BaseException:

@@ -24,8 +24,8 @@ from protocol.ids import Digest, PeerId, unbase64url
 CONTROL = "/roundabout/control/1"
 BLOB = "/roundabout/blob/1"
 
-_AHEAD = 8
-"""Pieces of a blob that wait for the disk before its stream is no longer read."""
+_AHEAD = 2
+"""Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
 _SETTLED = 10.0
 """Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
 
@@ -136,8 +136,8 @@ class Mesh:
         # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
         self._tasks.start_soon(self._pump, peer, unbase64url(digest, 32), size, send)
         try:
-            async with receive, aclosing(_pieces(receive)) as pieces:
-                await write_verified(pieces, digest, out)
+            async with receive, aclosing(_parts(receive)) as parts:
+                await write_verified(parts, digest, out)
         except FetchFailed as failed:
             raise FetchFailed(f"{peer}: {failed}") from failed
 
@@ -149,9 +149,9 @@ class Mesh:
         with send, suppress(anyio.BrokenResourceError):
             try:
                 channel = await self._dialler.open(peer, BLOB)
-                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as pieces:
-                    async for piece in pieces:
-                        await send.send(piece)
+                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as parts:
+                    async for part in parts:
+                        await send.send(part)
             except (Lost, FetchFailed) as error:
                 await send.send(FetchFailed(str(error)))
             finally:
@@ -239,8 +239,8 @@ class Mesh:
         self._links[link.peer] = link
 
 
-async def _pieces(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
-    async for piece in received:
-        if isinstance(piece, FetchFailed):
-            raise piece
-        yield piece
+async def _parts(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
+    async for part in received:
+        if isinstance(part, FetchFailed):
+            raise part
+        yield part

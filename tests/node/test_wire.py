@@ -27,7 +27,7 @@ from node.frames import KEEPALIVE
 from node.identity import identity_of
 from node.mesh import CONTROL, Channel
 from node.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
-from node.wire import Wire, WireError, open_wire
+from node.wire import Wire, open_wire
 from protocol.ids import Digest, digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -93,48 +93,6 @@ async def lone_member(directory: Path, limits: Limits = FAST) -> AsyncIterator[t
         await channel.write(KEEPALIVE)
         assert await events(wire, 1) == [Connected(FIRST.peer)]
         yield wire, channel
-
-
-def test_the_peer_id_is_that_of_the_key(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)) as wire:
-            assert wire.peer == FIRST.peer
-            assert wire.address.startswith("/ip4/127.0.0.1/tcp/")
-            assert not wire.address.endswith("/0")
-
-    play(scenario)
-
-
-def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)) as wire:
-            with pytest.raises(WireError, match="in use; stop the other node") as error:
-                async with open_wire(SECOND.secret, wire.address, {}, Blobs(tmp_path)):
-                    pass
-            assert "\n" not in str(error.value)
-
-    play(scenario)
-
-
-@pytest.mark.parametrize(
-    "listen", ["", "127.0.0.1:80", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/192.0.2.1/tcp/1"]
-)
-def test_an_address_that_cannot_be_listened_on_is_refused(tmp_path: Path, listen: str) -> None:
-    async def scenario() -> None:
-        with pytest.raises(WireError, match=r"^cannot listen"):
-            async with open_wire(FIRST.secret, listen, {}, Blobs(tmp_path)):
-                pass
-
-    play(scenario)
-
-
-def test_an_exception_passes_through_as_it_is(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        with pytest.raises(KeyError, match="mine"):
-            async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path)):
-                raise KeyError("mine")
-
-    play(scenario)
 
 
 def test_closing_leaves_no_task_and_frees_the_port(tmp_path: Path) -> None:
