@@ -47,7 +47,6 @@ async def summarise(demo: Demo, referee: Evaluator) -> None:
     initial = await referee.lap_success(blob_of(demo, initial_of(standing)), HELD_OUT_TRACKS)
     final = await referee.lap_success(blob_of(demo, standing.state.head), HELD_OUT_TRACKS)
     lone = await measure_lone_peers(demo, referee)
-    typical = sorted(lone, key=lambda place: mean(lone[place]))[(len(lone) - 1) // 2]
     seconds = anyio.current_time() - standing.started
     summary = {
         "peers": demo.options.peers,
@@ -55,14 +54,20 @@ async def summarise(demo: Demo, referee: Evaluator) -> None:
         "seed": demo.options.seed,
         "labels": standing.total_labels,
         "seconds": round(seconds, 1),
-        "lap_success": {"initial": initial, "final": final, "alone": lone[typical]},
+        "lap_success": {"initial": initial, "final": final, "alone": over_peers(lone)},
         "alone_each": [{"member": p, "family": demo.families[p], "lap_success": lone[p]} for p in lone],
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     await anyio.to_thread.run_sync(draw_rounds, standing, demo.families, out / "rounds.png")
     demo.say(f"lap success on {HELD_OUT_TRACKS} held-out tracks of each family:")
     alone = [(f"{place} alone, {demo.families[place]}", lone[place]) for place in lone]
-    for name, found in (("initial head", initial), *alone, ("final head", final)):
+    rows = (
+        ("initial head", initial),
+        *alone,
+        ("one peer alone, mean", over_peers(lone)),
+        ("final head", final),
+    )
+    for name, found in rows:
         cells = "  ".join(f"{family} {value:.2f}" for family, value in found.items())
         demo.say(f"  {name:<22} mean {mean(found):.3f}   {cells}")
     demo.say(
@@ -77,6 +82,12 @@ async def measure_lone_peers(demo: Demo, referee: Evaluator) -> dict[int, LapSuc
     for place in range(min(demo.options.peers, len(FAMILIES))):
         found[place] = await referee.alone(demo.learner_options(place), turns, HELD_OUT_TRACKS)
     return found
+
+
+def over_peers(lone: Mapping[int, LapSuccess]) -> LapSuccess:
+    """What one peer reaches alone, in the mean over who it is: by family."""
+    names = next(iter(lone.values()))
+    return {name: round(sum(found[name] for found in lone.values()) / len(lone), 6) for name in names}
 
 
 def mean(found: LapSuccess) -> float:
