@@ -12,7 +12,7 @@ from ledger.mirror import Mirror
 from node.demo.evaluation import Evaluator
 from node.demo.layout import DemoError
 from node.demo.session import CURVE_TRACKS, Demo, blob_of, initial_of
-from node.demo.table import head_after, live_view, plain_line, progress_bar
+from node.demo.table import LEGEND, head_after, live_view, plain_line, progress_bar
 from node.demo.watch import watch_balances, watch_logs, watch_topic
 from protocol.ids import TopicId
 
@@ -27,6 +27,7 @@ async def follow_run(demo: Demo, topic: TopicId, mirror: Mirror, referee: Evalua
         watchers.start_soon(watch_logs, demo.layout, options.peers, standing)
         watchers.start_soon(watch_balances, mirror, standing)
         watchers.start_soon(watch_children, demo)
+        demo.say(LEGEND)
         with shown(demo) as show:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(measure_heads, demo, referee, receive, show)

@@ -13,6 +13,7 @@ from protocol.state import ClosedRound
 
 MARKS = {Choice.APPROVE: "+", Choice.REJECT: "-", Choice.ABSTAIN: "=", Choice.UNAVAILABLE: "?"}
 COLOURS = {Choice.APPROVE: "green", Choice.REJECT: "red", Choice.ABSTAIN: "yellow", Choice.UNAVAILABLE: "dim"}
+LEGEND = "votes: + approve, - reject, = abstain, ? unavailable, each with its gain in % of a lap; . not seen"
 SHOWN_ROUNDS = 40
 """Rounds in the live table; older ones scroll out of it."""
 
