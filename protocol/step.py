@@ -2,7 +2,7 @@
 
     step(view, event, now)
       on_...            what the event tells us; raises Ignore or Invalid, and then nothing has changed
-      advance           everything that is due and not yet under way, looked at afresh after each event
+      duties.advance    everything that is due and not yet under way, looked at afresh after each event
     timing.alarm        when to send a Tick, if nothing happens before
 
 No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and runs effects.
@@ -10,38 +10,30 @@ No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and run
 
 from dataclasses import replace
 
+from protocol.duties import advance, vote_body
 from protocol.errors import Ignore, Invalid, ProtocolError
-from protocol.fold import counted_choices, read, validate_proposal, validate_vote
-from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm, Round
+from protocol.fold import read, validate_proposal, validate_vote
+from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm
 from protocol.messages import Choice, Contributor, Message, Proposal, ProposalBody, Vote, VoteBody
 from protocol.records import (
-    CloseRecord,
     PassBody,
     PassRecord,
     PresentBody,
     PresentRecord,
-    ProposeRecord,
-    Record,
-    VerdictRecord,
     VoteRecord,
     entry_of,
     vote_entry_of,
 )
-from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
-from protocol.timing import close_time, last_call, topic_time, verdict_time
 from protocol.view import (
-    Adopt,
     CaughtUp,
-    Effect,
+    Effects,
     Event,
-    Fetch,
     Fetched,
     FetchingFailed,
     PeerUp,
     Received,
     Recorded,
-    Score,
     Scored,
     ScoringFailed,
     Send,
@@ -49,7 +41,6 @@ from protocol.view import (
     Signed,
     Submit,
     Tick,
-    Train,
     Trained,
     TrainingFailed,
     View,
@@ -58,8 +49,6 @@ from protocol.view import (
 
 MAX_FAILURES = 2
 """After so many failures of our learner in one round we pass, or abstain."""
-
-Effects = tuple[Effect, ...]
 
 
 def step(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
@@ -283,25 +272,6 @@ def on_scoring_failed(view: View, event: ScoringFailed) -> tuple[View, Effects]:
     return replace(view, work=replace(view.work, failures=failures)), (Sign(body),)
 
 
-def vote_body(view: View, round: Round, candidate: Digest, choice: Choice, gain: Ppm) -> VoteBody:
-    """Our vote on a candidate of the open round or the one before. Raises Ignore when it is neither's."""
-    state, place = view.state, view.place
-    if state is None or place is None:
-        raise Ignore("a comparison without a run")
-    last = state.last
-    if state.open is not None and round == state.open.number:
-        proposal = view.work.proposal
-    elif last is not None and round == last.number:
-        proposal = last.proposal
-    else:
-        proposal = None
-    if proposal is None or proposal.body.candidate != candidate:
-        raise Ignore(f"a comparison for round {round}, which is over")
-    return VoteBody(
-        run=state.run, round=round, proposal=proposal.body.digest(), voter=place, choice=choice, gain=gain
-    )
-
-
 def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
     """Say, or write, what is in the journal now. Raises Ignore when the round has moved on."""
     state, body, signature = view.state, event.body, event.signature
@@ -337,130 +307,3 @@ def on_fetching_failed(view: View, digest: Digest, now: Nanoseconds) -> View:
     """Try again a little later; `advance` votes `unavailable` when it is time to vote."""
     wait = SECOND if view.state is None else view.state.params.window // 16
     return replace(view, fetching=view.fetching - {digest}, retry_at=Nanoseconds(now + wait))
-
-
-# ---- what is due ----
-
-
-def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
-    """Everything that is due and not yet under way."""
-    state, place = view.state, view.place
-    if not view.live or state is None or place is None:
-        return view, ()
-    view, effects = follow_head(view, state, now)
-    if state.open is None:
-        return view, effects
-    for part in (take_turn, cast_vote, decide, reach_topic, close):
-        view, more = part(view, state, state.open, place, now)
-        effects += more
-    return view, effects
-
-
-def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Effects]:
-    """Have the head's blob, and let the learner know of it."""
-    if state.head not in view.blobs:
-        peers = tuple(member.peer for member in state.roster)
-        return fetch(view, state.head, state.head_size, peers, now)
-    if view.adopted == state.head:
-        return view, ()
-    done = Round(0) if state.last is None else state.last.number
-    return replace(view, adopted=state.head), (Adopt(done, state.head),)
-
-
-def fetch(
-    view: View, digest: Digest, size: int, sources: tuple[PeerId, ...], now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Ask for a blob, unless that is under way or has just failed."""
-    if digest in view.fetching or now < view.retry_at:
-        return view, ()
-    others = tuple(dict.fromkeys(peer for peer in sources if peer != view.peer))
-    return replace(view, fetching=view.fetching | {digest}), (Fetch(digest, size, others),)
-
-
-def take_turn(
-    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Train when it is our turn; say that we are back when we were left out."""
-    work = view.work
-    if place in state.inactive and place not in state.returning and not work.present_sent:
-        body = PresentBody(run=state.run, round=current.number, member=place)
-        return replace(view, work=replace(work, present_sent=True)), (Sign(body),)
-    idle = work.proposal is None and not work.busy
-    if place != current.proposer or not idle or state.head not in view.blobs or now > current.deadline:
-        return view, ()
-    return replace(view, work=replace(work, busy=True)), (Train(current.number, state.head),)
-
-
-def cast_vote(
-    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Fetch the candidate, compare it, and vote; when nobody serves it, say so before the deadline.
-
-    Where it is the head that we lack, we cannot tell, and abstain.
-    """
-    work = view.work
-    proposal = work.proposal
-    if proposal is None or work.busy or place == current.proposer or place not in current.members:
-        return view, ()
-    if any(vote.body.voter == place for vote in work.votes) or now > current.deadline:
-        return view, ()
-    candidate = proposal.body.candidate
-    if candidate in view.blobs and state.head in view.blobs:
-        return replace(view, work=replace(work, busy=True)), (Score(current.number, state.head, candidate),)
-    if now >= last_call(state, current):
-        choice = Choice.ABSTAIN if candidate in view.blobs else Choice.UNAVAILABLE
-        body = vote_body(view, current.number, candidate, choice, Ppm(0))
-        return replace(view, work=replace(work, busy=True)), (Sign(body),)
-    if candidate in view.blobs:
-        return view, ()
-    sources = (current.proposer, *(vote.body.voter for vote in work.votes))
-    return fetch(view, candidate, proposal.body.size, tuple(state.roster[s].peer for s in sources), now)
-
-
-def decide(
-    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Submit the verdict once the tally is decided: the proposer first, others after a back-off."""
-    work = view.work
-    if work.proposal is None or place not in current.members or now > current.deadline:
-        return view, ()
-    outcome = tally(count_of(counted_choices(current, work.votes), len(current.members)), state.params)
-    if outcome is None:
-        return view, ()
-    if work.decided_at is None:
-        view = replace(view, work=replace(work, decided_at=now))
-    if now < verdict_time(view, state, current, place):
-        return view, ()
-    record = VerdictRecord(
-        proposal=entry_of(work.proposal), votes=tuple(vote_entry_of(v) for v in work.votes), outcome=outcome
-    )
-    return replace(view, work=replace(view.work, verdict_sent=now)), (Submit(record),)
-
-
-def reach_topic(
-    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Near the deadline of a round that is still open, put our own vote or proposal on the topic."""
-    work = view.work
-    if work.proposal is None or work.vote_sent or not topic_time(state, current) <= now <= current.deadline:
-        return view, ()
-    entry = entry_of(work.proposal)
-    own = next((vote for vote in work.votes if vote.body.voter == place), None)
-    record: Record
-    if place == current.proposer:
-        record = ProposeRecord(proposal=entry)
-    elif own is not None:
-        record = VoteRecord(proposal=entry, vote=vote_entry_of(own))
-    else:
-        return view, ()
-    return replace(view, work=replace(work, vote_sent=True)), (Submit(record),)
-
-
-def close(
-    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
-) -> tuple[View, Effects]:
-    """Close the round after its deadline: the proposer first, the others after a back-off."""
-    if now < close_time(view, state, current, place):
-        return view, ()
-    record = CloseRecord(run=state.run, round=current.number)
-    return replace(view, work=replace(view.work, close_sent=now)), (Submit(record),)

@@ -180,6 +180,7 @@ class Adopt:
 
 
 Effect = Train | Fetch | Score | Sign | Send | Submit | Adopt
+Effects = tuple[Effect, ...]
 
 
 # ---- the view ----

@@ -16,27 +16,20 @@ from learners.driving.track import MAX_TRACKS
 from learners.learner import BadWeights, LearnerSpec
 
 
-def evaluate(files: list[Path], count: int, hidden: int) -> list[dict[str, object]]:
-    """For each file its lap success per family, their mean and worst, on `count` held-out tracks of each.
+HIDDEN = 64
+"""Units of each hidden layer, where nothing else is said."""
 
-    Raises BadWeights, OSError.
-    """
+
+@cache
+def _tracks(count: int) -> Tracks:
+    return held_out(list(FAMILIES.values()), count)
+
+
+def measure(file: Path, count: int, hidden: int = HIDDEN) -> dict[str, float]:
+    """Lap success of weights by family, on `count` held-out tracks of each. Raises BadWeights, OSError."""
     spec = LearnerSpec("driving", tensor_specs(hidden), SCORER)
-    policies = [policy_of(weights.load(file, spec)) for file in files]  # all are read before hours are spent
-    tracks = held_out(list(FAMILIES.values()), count)
-    results: list[dict[str, object]] = []
-    for file, policy in zip(files, policies, strict=True):
-        shares = lap_success(by_sight(policy), tracks, len(FAMILIES))
-        families = dict(zip(FAMILIES, shares, strict=True))
-        results.append(
-            {
-                "weights": str(file),
-                "mean": sum(shares) / len(shares),
-                "worst": min(shares),
-                "families": families,
-            }
-        )
-    return results
+    pilot = by_sight(policy_of(weights.load(file, spec)))
+    return dict(zip(FAMILIES, lap_success(pilot, _tracks(count), len(FAMILIES)), strict=True))
 
 
 def main() -> None:

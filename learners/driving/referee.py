@@ -25,10 +25,6 @@ from learners.driving.score import SCORER, held_out, lap_success
 from learners.driving.track import Tracks
 from learners.learner import BadWeights, LearnerError, LearnerSpec
 
-HIDDEN = 64
-"""Units of each hidden layer of the policies it measures."""
-
-
 class Request(BaseModel):
     """One line of input."""
 
@@ -38,18 +34,6 @@ class Request(BaseModel):
     options: dict[str, object] | None = None
     turns: int = Field(default=1, ge=1, le=10_000)
     tracks: int = Field(ge=1, le=4096)
-
-
-@cache
-def _tracks(count: int) -> Tracks:
-    return held_out(list(FAMILIES.values()), count)
-
-
-def measure(file: Path, count: int) -> dict[str, float]:
-    """Lap success of weights by family, on `count` held-out tracks of each. Raises BadWeights, OSError."""
-    spec = LearnerSpec("driving", tensor_specs(HIDDEN), SCORER)
-    pilot = by_sight(policy_of(weights.load(file, spec)))
-    return dict(zip(FAMILIES, lap_success(pilot, _tracks(count), len(FAMILIES)), strict=True))
 
 
 def answer(line: str) -> dict[str, object]:
