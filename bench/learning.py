@@ -3,8 +3,7 @@
     python bench/learning.py --seed 0 [--order tight-first] [--rounds 20] [--labels 250]
 
 The real learners, one process, no network. Turn order is drawn anew for each cycle of five from the seed,
-unless --order names a fixed one. Votes follow the three-valued rule with the deadband max(0.2%, 0.67 standard
-errors); a candidate is accepted when approvals, the proposer's among them, outnumber rejections.
+unless --order names a fixed one. Votes and outcomes are the protocol's own (SPEC.md, choice_for, tally).
 """
 
 import argparse
@@ -14,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from learners import weights
@@ -23,8 +21,9 @@ from learners.driving.learner import DrivingLearner
 from learners.driving.policy import policy_of
 from learners.driving.rollout import by_sight
 from learners.driving.score import held_out, lap_success
-from learners.learner import Comparison
-from protocol.ids import Round
+from protocol.ids import Round, digest_of
+from protocol.params import LearnerRef, Params
+from protocol.rules import choice_for, count_of, tally
 
 NAMES = list(FAMILIES)
 ORDERS = {
@@ -32,19 +31,9 @@ ORDERS = {
     "tight-first": NAMES[::-1],
     "tight-narrow-first": [NAMES[4], *NAMES[:4]],
 }
-DEADBAND_PPM = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """The votes of one round, the proposer's own approval included."""
-
-    approvals: int
-    rejections: int
-
-    @property
-    def is_accepted(self) -> bool:
-        return self.approvals > self.rejections
+_ANY = digest_of(b"")
+RULES = Params(learner=LearnerRef(name="driving", spec=_ANY), initial=_ANY)
+"""The default parameters of a run; the learner goes without saying here."""
 
 
 def main() -> None:
@@ -85,9 +74,9 @@ def experiment(arguments: argparse.Namespace, folder: Path) -> dict[str, object]
     for number, proposer in zip(range(1, arguments.rounds + 1), _turns(arguments), strict=False):
         candidate = folder / f"candidate-{number}"
         peers[proposer].propose(head, Round(number), candidate)
-        tally = _vote(peers, proposer, head, candidate, Round(number))
-        rounds.append(f"{NAMES.index(proposer)}{'+' if tally.is_accepted else '-'}")
-        head = candidate if tally.is_accepted else head
+        is_accepted = _is_accepted(peers, proposer, head, candidate, Round(number))
+        rounds.append(f"{NAMES.index(proposer)}{'+' if is_accepted else '-'}")
+        head = candidate if is_accepted else head
     seconds = round(time.perf_counter() - began, 1)
     result: dict[str, object] = {
         "seed": arguments.seed,
@@ -108,18 +97,12 @@ def _turns(arguments: argparse.Namespace) -> Iterator[str]:
         yield from ORDERS.get(arguments.order) or rng.sample(NAMES, len(NAMES))
 
 
-def _vote(
+def _is_accepted(
     peers: dict[str, DrivingLearner], proposer: str, head: Path, candidate: Path, number: Round
-) -> Tally:
-    gains = [peers[name].score(head, candidate, number) for name in NAMES if name != proposer]
-    return Tally(
-        approvals=1 + sum(seen.gain > _deadband(seen) for seen in gains),
-        rejections=sum(seen.gain < -_deadband(seen) for seen in gains),
-    )
-
-
-def _deadband(seen: Comparison) -> float:
-    return max(DEADBAND_PPM, 0.67 * seen.error)
+) -> bool:
+    found = [peers[name].score(head, candidate, number) for name in NAMES if name != proposer]
+    votes = [choice_for(seen.gain, seen.error) for seen in found]
+    return tally(count_of(votes, len(NAMES)), RULES) == "accepted"
 
 
 def _alone(name: str, arguments: argparse.Namespace, common: dict[str, object], folder: Path) -> Path:

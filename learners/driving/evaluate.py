@@ -1,8 +1,9 @@
-"""Lap success of weights on fresh tracks: `python -m learners.driving.evaluate --weights FILE...`."""
+"""Lap success of weights on fresh tracks: `python -m learners.driving.evaluate --weights FILE...`, a JSON line each."""
 
 import argparse
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,9 +13,8 @@ from learners.driving.family import FAMILIES
 from learners.driving.policy import policy_of, tensor_specs
 from learners.driving.rollout import by_sight
 from learners.driving.score import SCORER, held_out, lap_success
-from learners.driving.track import MAX_TRACKS
+from learners.driving.track import MAX_TRACKS, Tracks
 from learners.learner import BadWeights, LearnerSpec
-
 
 HIDDEN = 64
 """Units of each hidden layer, where nothing else is said."""
@@ -37,21 +37,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m learners.driving.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, nargs="+", required=True, metavar="FILE")
     parser.add_argument("--tracks", type=int, default=100, help="held-out tracks of each family")
-    parser.add_argument("--hidden", type=int, default=64, help="units of each hidden layer")
-    parser.add_argument("--json", action="store_true", help="one JSON list on standard output")
+    parser.add_argument("--hidden", type=int, default=HIDDEN, help="units of each hidden layer")
     arguments = parser.parse_args()
     if not 1 <= arguments.tracks <= MAX_TRACKS:
         parser.error(f"--tracks is 1..{MAX_TRACKS}")
     torch.set_num_threads(1)
-    try:
-        results = evaluate(arguments.weights, arguments.tracks, arguments.hidden)
-    except (BadWeights, OSError) as fault:
-        parser.exit(2, f"cannot evaluate: {fault}\n")
-    if arguments.json:
-        sys.stdout.write(json.dumps(results) + "\n")
-        return
-    for result in results:
-        sys.stdout.write(f"{result['weights']}: mean {result['mean']:.3f}, worst {result['worst']:.2f}\n")
+    for file in arguments.weights:
+        try:
+            found = measure(file, arguments.tracks, arguments.hidden)
+        except (BadWeights, OSError) as fault:
+            parser.exit(2, f"cannot evaluate {file}: {fault}\n")
+        sys.stdout.write(json.dumps({"weights": str(file), "lap_success": found}) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,20 +10,15 @@ import json
 import os
 import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from learners import weights
 from learners.driving.alone import train_alone
-from learners.driving.family import FAMILIES
-from learners.driving.policy import policy_of, tensor_specs
-from learners.driving.rollout import by_sight
-from learners.driving.score import SCORER, held_out, lap_success
-from learners.driving.track import Tracks
-from learners.learner import BadWeights, LearnerError, LearnerSpec
+from learners.driving.evaluate import measure
+from learners.learner import BadWeights, LearnerError
+
 
 class Request(BaseModel):
     """One line of input."""
@@ -42,9 +37,11 @@ def answer(line: str) -> dict[str, object]:
         request = Request.model_validate_json(line)
         if request.weights is not None:
             return {"lap_success": measure(request.weights, request.tracks)}
+        if request.options is None:
+            raise LearnerError("a request names weights, or the options of a peer that learns alone")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "final"
-            train_alone(request.options or {}, request.turns, Path(folder) / "data", out)
+            train_alone(request.options, request.turns, Path(folder) / "data", out)
             return {"lap_success": measure(out, request.tracks)}
     except (BadWeights, LearnerError, OSError, ValidationError) as fault:
         return {"error": " ".join(str(fault).split())[:400]}

@@ -1,5 +1,6 @@
 """Demonstrations survive crashes, DAgger learns, and the paired score is fair."""
 
+import json
 from pathlib import Path
 
 import gymnasium
@@ -13,10 +14,11 @@ from learners.driving import car, env
 from learners.driving.alone import train_alone
 from learners.driving.dagger import Schedule, collect, fit
 from learners.driving.dataset import EMPTY, Dataset, Demonstrations
-from learners.driving.evaluate import evaluate
+from learners.driving.evaluate import measure
 from learners.driving.family import FAMILIES
 from learners.driving.learner import DrivingLearner
 from learners.driving.policy import act, initial_weights, policy_of
+from learners.driving.referee import answer
 from learners.driving.rehearsal import rehearse
 from learners.driving.score import drive, paired
 from learners.driving.track import make_tracks, stack, training_seeds
@@ -236,10 +238,25 @@ def test_a_lone_peer_is_the_same_learner_without_the_others(tmp_path: Path) -> N
 
 def test_evaluation_reports_each_family(tmp_path: Path) -> None:
     DrivingLearner(OPTIONS, tmp_path).initial(tmp_path / "blob")
-    (result,) = evaluate([tmp_path / "blob"], 3, hidden=64)
-    assert result["families"] == dict.fromkeys(FAMILIES, 0.0)
+    assert measure(tmp_path / "blob", 3) == dict.fromkeys(FAMILIES, 0.0)
     with pytest.raises(BadWeights):
-        evaluate([tmp_path / "blob"], 3, hidden=32)
+        measure(tmp_path / "blob", 3, hidden=32)
+
+
+def test_the_referee_answers_each_line_or_says_why_not(tmp_path: Path) -> None:
+    DrivingLearner(OPTIONS, tmp_path).initial(tmp_path / "blob")
+    asked = {"weights": str(tmp_path / "blob"), "tracks": 2}
+    assert answer(json.dumps(asked)) == {"lap_success": dict.fromkeys(FAMILIES, 0.0)}
+    for wrong in (
+        "",
+        "{}",
+        json.dumps({"tracks": 2}),
+        json.dumps({**asked, "weights": "nowhere"}),
+        json.dumps({**asked, "wieghts": 1}),
+    ):
+        (reason,) = answer(wrong).values()
+        assert reason
+        assert "\n" not in str(reason)
 
 
 def test_the_environment_is_a_gymnasium_environment() -> None:
