@@ -21,7 +21,8 @@ from learners.driving.learner import DrivingLearner
 from learners.driving.policy import policy_of
 from learners.driving.rollout import by_sight
 from learners.driving.score import held_out, lap_success
-from protocol.ids import Round, digest_of
+from learners.learner import Comparison
+from protocol.ids import Ppm, Round, digest_of
 from protocol.params import LearnerRef, Params
 from protocol.rules import choice_for, count_of, tally
 
@@ -33,7 +34,7 @@ ORDERS = {
 }
 _ANY = digest_of(b"")
 RULES = Params(learner=LearnerRef(name="driving", spec=_ANY), initial=_ANY)
-"""The default parameters of a run; the learner goes without saying here."""
+"""The default parameters of a run, but for --approval; the learner goes without saying here."""
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--order", choices=["drawn", *ORDERS], default="drawn")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--labels", type=int, default=250)
+    parser.add_argument("--approval", type=int, default=RULES.approval, help="ppm of the decisive votes")
     parser.add_argument("--tracks", type=int, default=100)
     parser.add_argument("--alone", action="store_true", help="also train each peer alone on its own share")
     parser.add_argument("--options", default="{}", help="JSON of further options of every learner")
@@ -71,16 +73,19 @@ def experiment(arguments: argparse.Namespace, folder: Path) -> dict[str, object]
     head = folder / "initial"
     peers[NAMES[0]].initial(head)
     before, rounds = success(head), []
+    rules = RULES.model_copy(update={"approval": Ppm(arguments.approval)})
     for number, proposer in zip(range(1, arguments.rounds + 1), _turns(arguments), strict=False):
         candidate = folder / f"candidate-{number}"
         peers[proposer].propose(head, Round(number), candidate)
-        is_accepted = _is_accepted(peers, proposer, head, candidate, Round(number))
+        found = [peers[name].score(head, candidate, Round(number)) for name in NAMES if name != proposer]
+        is_accepted = _is_accepted(found, rules)
         rounds.append(f"{NAMES.index(proposer)}{'+' if is_accepted else '-'}")
         head = candidate if is_accepted else head
     seconds = round(time.perf_counter() - began, 1)
     result: dict[str, object] = {
         "seed": arguments.seed,
         "order": arguments.order,
+        "approval": arguments.approval,
         "initial": before["mean"],
         "together": success(head),
         "rounds": " ".join(rounds),
@@ -97,12 +102,9 @@ def _turns(arguments: argparse.Namespace) -> Iterator[str]:
         yield from ORDERS.get(arguments.order) or rng.sample(NAMES, len(NAMES))
 
 
-def _is_accepted(
-    peers: dict[str, DrivingLearner], proposer: str, head: Path, candidate: Path, number: Round
-) -> bool:
-    found = [peers[name].score(head, candidate, number) for name in NAMES if name != proposer]
+def _is_accepted(found: list[Comparison], rules: Params) -> bool:
     votes = [choice_for(seen.gain, seen.error) for seen in found]
-    return tally(count_of(votes, len(NAMES)), RULES) == "accepted"
+    return tally(count_of(votes, len(NAMES)), rules) == "accepted"
 
 
 def _alone(name: str, arguments: argparse.Namespace, common: dict[str, object], folder: Path) -> Path:
