@@ -31,7 +31,8 @@ from protocol.records import PassBody, Stamp
 from protocol.rules import choice_for
 from protocol.signing import sign
 from protocol.state import RunState
-from protocol.step import alarm, step
+from protocol.step import step
+from protocol.timing import alarm
 from protocol.view import (
     Adopt,
     Body,
@@ -144,17 +145,16 @@ class Driver:
         async for event in self._outbox:
             if isinstance(event, CaughtUp):
                 tasks.start_soon(self._network, self._check_run(spec))
-            before = self.view.state
+            before, now = self.view.state, self.means.clock()
             try:
-                self.view, effects = step(self.view, event, self.means.clock())
+                self.view, effects = step(self.view, event, now)
             except Ignore as reason:
                 log.debug("ignored", input=type(event).__name__, reason=str(reason))
                 continue
             except Invalid as fault:
                 self._blame(event, fault)
                 continue
-            finally:
-                self._rearm()
+            self._rearm(now)
             if self.view.state is not before:
                 self._report(before)
             for effect in effects:
@@ -217,8 +217,9 @@ class Driver:
 
     # ---- time ----
 
-    def _rearm(self) -> None:
-        due = alarm(self.view, self.means.clock())
+    def _rearm(self, now: Nanoseconds) -> None:
+        """Ask with the very time that `step` was given: a later one could miss what fell due in between."""
+        due = alarm(self.view, now)
         if due != self._alarm:
             self._alarm = due
             self._rearmed.set()

@@ -90,7 +90,7 @@ class World:
         return Node(identity, learner, Driver(means))
 
     async def until(self, holds, seconds: float = 30.0) -> None:
-        """Wait until something holds after a message on the topic."""
+        """Wait until something holds; fail when it never does."""
         with anyio.fail_after(seconds):
             while not holds():
                 await anyio.sleep(0.01)

@@ -14,7 +14,8 @@ from protocol.messages import Choice, Proposal, ProposalBody, Vote, VoteBody
 from protocol.records import PassBody, Stamp, VoteRecord, proposal_of, vote_entry_of, vote_of
 from protocol.signing import sign
 from protocol.state import RunState
-from protocol.step import alarm, step
+from protocol.step import step
+from protocol.timing import alarm
 from protocol.view import (
     Adopt,
     CaughtUp,

@@ -6,7 +6,7 @@ from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Nanoseconds, Ppm, Round
 from protocol.messages import Choice
 from protocol.records import PassBody
-from protocol.step import alarm
+from protocol.timing import alarm
 from protocol.view import (
     Adopt,
     Fetch,

@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.ids import SECOND
-from protocol.step import CLOSE_MARGIN, MAX_FAILURES
+from protocol.step import MAX_FAILURES
+from protocol.timing import CLOSE_MARGIN
 from tests.protocol.simulation import LATENCY, Schedule, Simulation
 from tests.protocol.world import START, fold
 

@@ -6,7 +6,7 @@ from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Nanoseconds, Ppm, Round
 from protocol.messages import Choice
 from protocol.records import PresentBody
-from protocol.step import CLOSE_MARGIN, alarm
+from protocol.timing import CLOSE_MARGIN, alarm
 from protocol.view import (
     Adopt,
     Fetch,

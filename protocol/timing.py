@@ -1,0 +1,63 @@
+"""When a participant acts: deadlines and back-offs, all derived from the round's window (SPEC.md, step)."""
+
+from protocol.ids import SECOND, Nanoseconds
+from protocol.state import OpenRound, RunState
+from protocol.view import View
+
+CLOSE_MARGIN = SECOND
+"""Our clock may be ahead of consensus time by so much."""
+
+
+def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
+    """When a Tick is due at the latest, or None when only an event can change anything.
+
+    After `advance` whatever was due is under way: a time in the past waits for an event, no Tick.
+    """
+    state, current, place = view.state, view.open, view.place
+    if not view.live or state is None or place is None:
+        return None
+    times = [view.retry_at]
+    if current is not None:
+        times += [topic_time(state, current), last_call(state, current)]
+        times += [close_time(view, state, current, place)]
+        if view.work.decided_at is not None:
+            times.append(verdict_time(view, state, current, place))
+    return min((time for time in times if time > now), default=None)
+
+
+def distance(state: RunState, current: OpenRound, place: int) -> int:
+    """How far we are from the proposer in the order: who is nearer acts first."""
+    order = state.order
+    return (order.index(place) - order.index(current.proposer)) % len(order)
+
+
+def back_off(state: RunState) -> Nanoseconds:
+    """How much later the next one in the order acts: all of a roster within one window."""
+    return Nanoseconds(state.params.window // max(10, len(state.roster)))
+
+
+def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When votes go to the topic: a quarter of the window before the deadline."""
+    return Nanoseconds(current.deadline - state.params.window // 4)
+
+
+def last_call(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When a voter stops waiting for a blob: after topic_time, when it may first hear of the proposal."""
+    return Nanoseconds(current.deadline - state.params.window // 8)
+
+
+def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
+    """When we submit the verdict: when all votes are in or a grace is over, and a back-off by distance."""
+    work, pause = view.work, back_off(state)
+    if work.verdict_sent is not None:
+        return Nanoseconds(work.verdict_sent + 2 * pause)
+    grace = 0 if len(work.votes) == len(current.members) - 1 else pause
+    return Nanoseconds((work.decided_at or 0) + grace + pause * distance(state, current, place))
+
+
+def close_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
+    """When we close the round: after the deadline, with a back-off by distance."""
+    pause = back_off(state)
+    if view.work.close_sent is not None:
+        return Nanoseconds(view.work.close_sent + 2 * pause)
+    return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))
