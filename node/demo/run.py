@@ -16,7 +16,7 @@ from rich.live import Live
 from learners.client import open_learner
 from ledger.hedera import Hedera, Network, open_hedera
 from ledger.mirror import Mirror
-from node.blobs import Blobs
+from node.blobs import stored_blob
 from node.demo.evaluation import Evaluator, LapSuccess, evaluator
 from node.demo.layout import DemoError, Layout
 from node.demo.plot import draw_rounds
@@ -99,8 +99,12 @@ async def run_demo(options: Options, console: Console) -> bool | None:
 
 async def _run(options: Options, console: Console) -> bool:
     layout = Layout(options.out)
-    layout.prepare()
     preset = load_preset(options.preset)
+    with layout.prepared():
+        return await _run_in(layout, options, preset, console)
+
+
+async def _run_in(layout: Layout, options: Options, preset: Preset, console: Console) -> bool:
     async with family(layout) as children:
         demo = Demo(options, layout, children, console, Standing(anyio.current_time()))
         demo.say(f"starting an embedded Hedera network; everything is kept in {options.out}/")
@@ -354,7 +358,7 @@ def initial_of(standing: Standing) -> Digest:
 def blob_of(demo: Demo, digest: Digest) -> Path:
     """The file of a blob, from whichever node has it. Raises DemoError."""
     for place in range(demo.options.peers):
-        path = Blobs(demo.layout.node(place) / "data" / "blobs").path_of(digest)
+        path = stored_blob(demo.layout.node(place) / "data" / "blobs", digest)
         if path is not None:
             return path
     raise DemoError(f"no node has the blob {digest}; see {demo.layout.out / 'logs'}")
