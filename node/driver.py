@@ -7,8 +7,8 @@
 Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -17,9 +17,10 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from learners.files import TEMPORARY
 from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Training
 from ledger.topic import LedgerError, Topic, TopicMessage, TopicRefused
-from node.blobs import Blobs
+from node.blobs import BadBlob, Blobs
 from node.identity import Identity
 from node.journal import AlreadySigned, Journal
 from node.transport import Connected, Disconnected, FetchFailed, Frame, Transport
@@ -63,6 +64,9 @@ MAX_EVENTS = 1024
 """Events that wait for `step`; beyond that their producers wait."""
 MAX_SUBMISSIONS = 8
 """Submissions under way at once; beyond that they wait."""
+
+MAX_GAIN = 1_000_000
+"""ppm: what a vote can say at most."""
 
 log = structlog.get_logger("node.driver")
 
@@ -259,17 +263,19 @@ class Driver:
                 assert_never(effect)
 
     async def _train(self, effect: Train) -> None:
-        out = self.means.blobs.new_temp()
         try:
-            done = await self.means.learner.propose(
-                self._path(effect.head), effect.round, out, self._patience()
-            )
-        except (LearnerError, BadWeights) as error:
+            with self._temporary() as out:
+                done = await self.means.learner.propose(
+                    self._path(effect.head), effect.round, out, self._patience()
+                )
+                size = out.stat().st_size
+                if not size:
+                    raise LearnerError("the learner wrote no weights; update its package")
+                digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except (LearnerError, BadWeights, OSError) as error:
             log.warning("training failed", round=effect.round, reason=str(error))
             await self._inbox.send(TrainingFailed(effect.round))
             return
-        size = out.stat().st_size
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
         log.info(
             "trained", round=effect.round, labels=done.labels, labels_total=done.labels_total, loss=done.loss,
             candidate=digest, size=size,
@@ -277,9 +283,11 @@ class Driver:
         await self._inbox.send(Trained(effect.round, effect.head, digest, size))
 
     async def _score(self, effect: Score) -> None:
-        head, candidate = self._path(effect.head), self._path(effect.candidate)
         try:
+            head, candidate = self._path(effect.head), self._path(effect.candidate)
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
+            if abs(found.gain) > MAX_GAIN:
+                raise LearnerError(f"the learner found a gain of {found.gain} ppm; update its package")
         except BadWeights as error:
             log.warning("malformed candidate", round=effect.round, reason=str(error))
             await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
@@ -308,15 +316,24 @@ class Driver:
     async def _fetch_from(self, peer: PeerId, effect: Fetch) -> bool:
         if self._transport is None:
             return False
+        try:
+            with self._temporary() as out:
+                await self._transport.fetch(peer, effect.digest, effect.size, out)
+                await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
+        except (FetchFailed, BadBlob, OSError) as error:  # a full disk may have room again later
+            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
+            return False
+        return True
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A file to be filled and kept; it is removed when it comes to neither, and what was half written, too."""
         out = self.means.blobs.new_temp()
         try:
-            await self._transport.fetch(peer, effect.digest, effect.size, out)
-        except FetchFailed as error:
-            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
-            out.unlink(missing_ok=True)
-            return False
-        await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
-        return True
+            yield out
+        finally:
+            for leftover in (out, out.with_name(out.name + TEMPORARY)):
+                leftover.unlink(missing_ok=True)
 
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
