@@ -40,6 +40,6 @@ async def found(config: FoundingConfig) -> tuple[TopicId, Digest]:
     with tempfile.TemporaryDirectory(prefix="rb-") as scratch:
         runtime = Path(scratch)
         async with open_learner(preset.learner, preset.options, runtime / "data", runtime) as learner:
-            params = await params_of(preset, learner, runtime, **config.params)
+            params = await params_of(preset, learner, runtime, config.params)
         async with open_hedera(network_of(access), access.account, account_key(access, None)) as hedera:
             return await found_run(hedera, params, roster, config.memo)
