@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from protocol.fields import AccountField, PeerField, TopicField
 from protocol.messages import first_error
@@ -23,6 +31,15 @@ Multiaddr = Annotated[
 ]
 
 
+def _nameable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file has a name with a zero byte in it")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_nameable)]
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message names file, key, cause and remedy."""
 
@@ -34,7 +51,7 @@ class _Section(BaseModel):
 class IdentitySection(_Section):
     """Who we are."""
 
-    file: Path
+    file: FilePath
     """The key file, made by `roundabout identity`."""
     passphrase_env: str | None = None
     """The environment variable that holds its passphrase, if it has one."""
@@ -54,7 +71,7 @@ class LedgerAccess(_Section):
 
     network: Literal["localnet", "solo", "testnet", "mainnet"]
     account: AccountField
-    key_file: Path | None = None
+    key_file: FilePath | None = None
     """The account's private key (DER in hex); by default the account has the identity's key."""
     mirror: Url | None = None
     """The mirror node's REST address; each network has one by default."""
@@ -74,7 +91,7 @@ class LearnerSection(_Section):
     """What we learn, and from which data."""
 
     name: str
-    options: Mapping[str, Any] = Field(default_factory=dict)
+    options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
 class LogSection(_Section):
@@ -87,7 +104,7 @@ class LogSection(_Section):
 class Config(_Section):
     """One node's configuration; relative paths are relative to the file."""
 
-    data: Path
+    data: FilePath
     """Directory of the journal, the blobs and the learner's data."""
     identity: IdentitySection
     ledger: LedgerSection
@@ -136,14 +153,15 @@ def load_founding(path: Path) -> FoundingConfig:
 
 def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; name an existing file") from None
     if len(raw) > MAX_CONFIG:
-        raise ConfigError(f"{path} has {len(raw)} bytes; a configuration has at most {MAX_CONFIG}")
+        raise ConfigError(f"{path} is longer than the {MAX_CONFIG} bytes of a configuration; shorten it")
     try:
         return kind.model_validate(tomllib.loads(raw.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}; see docs/configuration.md") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {_remedy(error)}; see docs/configuration.md") from None

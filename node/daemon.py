@@ -50,7 +50,10 @@ async def run_node(config: Config) -> None:
 
 async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     ledger, learner = config.ledger, config.learner
-    blobs = Blobs(config.data / "blobs")
+    try:
+        blobs = Blobs(config.data / "blobs")
+    except OSError as error:
+        raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
     def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
         return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
