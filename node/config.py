@@ -24,10 +24,21 @@ from protocol.messages import first_error
 MAX_CONFIG = 256 * 1024
 """Bytes of the largest configuration file."""
 
-HostPort = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")]
+
+def _port(address: str) -> str:
+    if int(address.rpartition("/" if "/" in address else ":")[2]) > 65_535:
+        raise ValueError("ports end at 65535")
+    return address
+
+
+HostPort = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$"), AfterValidator(_port)
+]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,255}$")]
 Multiaddr = Annotated[
-    str, StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$")
+    str,
+    StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$"),
+    AfterValidator(_port),
 ]
 
 
@@ -168,7 +179,9 @@ def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
 
 
 def _remedy(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    # A misspelt key is also a missing one; where it is spelt wrong says more.
+    first = min(found, key=lambda fault: fault["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}: remove it or mend its spelling"
