@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tests.e2e.conftest import roundabout
 from tests.ledger.localnet_process import Localnet, running_localnet
 
 WINDOW = 12
+NOWHERE = TopicId("0.0.0")
 # Quick to train and to score; the public spec is that of the preset.
 LEARNER = {
     "family": "medium",
@@ -43,8 +43,8 @@ class Founded:
     home: Path
     localnet: Localnet
     accounts: list[AccountId] = field(default_factory=list)
-    topic: TopicId = TopicId("0.0.0")
-    empty_topic: TopicId = TopicId("0.0.0")
+    topic: TopicId = NOWHERE
+    empty_topic: TopicId = NOWHERE
 
     def key_file(self, place: int) -> Path:
         """The key file of a member."""
@@ -70,7 +70,7 @@ class Founded:
             for place, account in enumerate(self.accounts)
         ]
         params = {"round_window": WINDOW, "inactive_after": 100, "max_rounds": 40}
-        tables = {"members": members, "ledger": ledger, "ledger.nodes": self.localnet.network.nodes}
+        tables = {"": {}, "members": members, "ledger": ledger, "ledger.nodes": self.localnet.network.nodes}
         write_toml(file, tables | {"params": params} | changes)
         return file
 
@@ -108,9 +108,7 @@ def write_toml(file: Path, tables: Mapping[str, object]) -> None:
 
 
 def _pairs(table: Mapping[str, object]) -> list[str]:
-    return [
-        f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if value is not None
-    ]
+    return [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if value is not None]
 
 
 async def _open_accounts(world: Founded) -> None:
@@ -133,11 +131,3 @@ def founded_run(home: Path) -> Iterator[Founded]:
         assert done.returncode == 0, done.stderr
         world.topic = TopicId(done.stdout.split()[1])
         yield world
-
-
-def only_line(done: "subprocess.CompletedProcess[str]") -> str:
-    """What a command that did not run said: one line on standard error and nothing else."""
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    (line,) = done.stderr.splitlines()
-    return line
