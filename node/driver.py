@@ -64,6 +64,8 @@ MAX_EVENTS = 1024
 """Events that wait for `step`; beyond that their producers wait."""
 MAX_SUBMISSIONS = 8
 """Submissions under way at once; beyond that they wait."""
+MAX_WAITING = 64
+"""Submissions under way or waiting; beyond that they are dropped, and asked for again where they matter."""
 
 MAX_GAIN = 1_000_000
 """ppm: what a vote can say at most."""
@@ -122,6 +124,8 @@ class Driver:
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
         self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
+        self._submitting: set[bytes] = set()
+        self._turn = anyio.CapacityLimiter(1)
         self._transport: Transport | None = None
 
     async def run(self) -> None:
@@ -245,10 +249,8 @@ class Driver:
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case Train():
-                await self._train(effect)
-            case Score():
-                await self._score(effect)
+            case Train() | Score():
+                await self._learn(effect)
             case Fetch():
                 await self._fetch(effect)
             case Sign():
@@ -261,6 +263,18 @@ class Driver:
                 await self._adopt(effect)
             case _:
                 assert_never(effect)
+
+    async def _learn(self, effect: Train | Score) -> None:
+        """Wait for the learner's turn; rounds that have passed meanwhile must not hold up the present one."""
+        async with self._turn:
+            state = self.view.state
+            last = 0 if state is None or state.last is None else state.last.number
+            if isinstance(effect, Train) and effect.round > last:
+                await self._train(effect)
+            elif isinstance(effect, Score) and effect.round >= last:  # a late vote still has its credit
+                await self._score(effect)
+            else:
+                log.info("the learner came too late", round=effect.round)
 
     async def _train(self, effect: Train) -> None:
         try:
@@ -358,16 +372,25 @@ class Driver:
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
 
     async def _submit(self, effect: Submit) -> None:
-        record = effect.record
-        async with self._submissions:
-            try:
-                await self.means.topic.submit(canonical(record))
-            except TopicRefused as error:
-                log.error("submission refused", op=record.op, reason=str(error))
-            except LedgerError as error:
-                log.warning("submission failed", op=record.op, reason=str(error))
-            else:
-                log.info("submitted", op=record.op)
+        """While the ledger is away `step` asks again and again: each record waits once, and not too many do."""
+        record, raw = effect.record, canonical(effect.record)
+        if raw in self._submitting:
+            return
+        if len(self._submitting) >= MAX_WAITING:
+            log.warning("submission dropped", op=record.op, reason=f"{MAX_WAITING} wait for the ledger")
+            return
+        self._submitting.add(raw)
+        try:
+            async with self._submissions:
+                await self.means.topic.submit(raw)
+        except TopicRefused as error:
+            log.error("submission refused", op=record.op, reason=str(error))
+        except LedgerError as error:
+            log.warning("submission failed", op=record.op, reason=str(error))
+        else:
+            log.info("submitted", op=record.op)
+        finally:
+            self._submitting.discard(raw)
 
     async def _adopt(self, effect: Adopt) -> None:
         try:

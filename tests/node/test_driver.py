@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import coincurve
@@ -14,7 +15,7 @@ from anyio.abc import TaskGroup
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
 from node.blobs import Blobs
-from node.driver import Driver, Means, RunError
+from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, Means, RunError
 from node.identity import Identity, identity_of
 from node.journal import Journal
 from node.memory import Network
@@ -23,9 +24,9 @@ from protocol.fields import canonical
 from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef, Params
-from protocol.records import Genesis, Member
+from protocol.records import CloseRecord, Genesis, Member
 from protocol.state import RunState, state_digest
-from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed
+from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Submit, Train
 from tests.node.world import SPEC, TOPIC, Clock, MemoryTopic, StubLearner
 
 INITIAL = digest_of(struct.pack("<d", 0.0))
@@ -353,6 +354,48 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
         wanted = digest_of(b"wanted")
         await driver._fetch(Fetch(wanted, 6, (world.identities[1].peer,)))
         assert await driver._outbox.receive() == FetchingFailed(wanted)
+
+
+async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
+        driver, back, begun = world.node(0).driver, anyio.Event(), []
+
+        async def away(body: bytes) -> None:
+            begun.append(body)
+            await back.wait()
+
+        world.topic.submit = away
+        closes = [CloseRecord(run=world.genesis.run(), round=Round(n)) for n in range(1, 3 * MAX_WAITING)]
+        for record in [closes[0]] * 100 + closes:
+            tasks.start_soon(driver._submit, Submit(record))
+        await anyio.wait_all_tasks_blocked()
+        assert len(begun) == MAX_SUBMISSIONS
+        assert len(driver._submitting) == MAX_WAITING
+        back.set()
+        await world.until(lambda: not driver._submitting)
+        assert len(begun) == len(set(begun)) == MAX_WAITING
+        await driver._submit(Submit(closes[0]))
+        assert len(begun) == MAX_WAITING + 1, "once it is through it may be sent again"
+
+
+async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
+        driver, asked, go = world.node(0).driver, [], anyio.Event()
+
+        async def slow(effect: Score | Train) -> None:
+            asked.append((type(effect).__name__, effect.round))
+            await go.wait()
+
+        driver._score = driver._train = slow
+        for number in range(1, 8):
+            tasks.start_soon(driver._learn, Score(Round(number), INITIAL, INITIAL))
+            tasks.start_soon(driver._learn, Train(Round(number), INITIAL))
+        await anyio.wait_all_tasks_blocked()
+        assert asked == [("Score", 1)]
+        driver.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
+        go.set()
+        await anyio.wait_all_tasks_blocked()
+        assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
 
 
 def _only(group: BaseExceptionGroup, kind: type[Exception]) -> Exception:
