@@ -15,9 +15,10 @@ from learners.client import open_learner
 from ledger.hedera import open_hedera
 from node.blobs import Blobs
 from node.config import Config
-from node.driver import Driver, Means
+from node.driver import Driver
 from node.identity import Identity, IdentityError, load
 from node.journal import Journal
+from node.means import Means
 from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
 from node.transport import Transport

@@ -7,26 +7,26 @@
 Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
 from learners.files import TEMPORARY
-from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Training
-from ledger.topic import LedgerError, Topic, TopicMessage, TopicRefused
-from node.blobs import BadBlob, Blobs
-from node.identity import Identity
-from node.journal import AlreadySigned, Journal
+from learners.learner import BadWeights, LearnerError, LearnerSpec
+from ledger.topic import LedgerError, TopicMessage, TopicRefused
+from node.blobs import BadBlob
+from node.journal import AlreadySigned
+from node.means import Means
 from node.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
-from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
 from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
 from protocol.records import PassBody, Stamp
 from protocol.rules import choice_for
@@ -75,43 +75,6 @@ log = structlog.get_logger("node.driver")
 
 class RunError(Exception):
     """This node cannot take part in this run; the message names cause and remedy."""
-
-
-class LearnerPort(Protocol):
-    """A learner in its own process (learners/client.py), or a stub in tests; deadlines in seconds."""
-
-    async def describe(self) -> LearnerSpec:
-        """The public spec."""
-
-    async def initial(self, out: Path) -> None:
-        """Write the initial weights."""
-
-    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
-        """Train from the head and write a candidate."""
-
-    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
-        """Compare a candidate with the head."""
-
-    async def adopt(self, head: Path, round: Round) -> None:
-        """Take note of the head."""
-
-
-OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
-"""Opens the network once the roster is known from the topic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a node acts with."""
-
-    identity: Identity
-    journal: Journal
-    blobs: Blobs
-    topic_id: TopicId
-    topic: Topic
-    learner: LearnerPort
-    open_transport: OpenTransport
-    clock: Callable[[], Nanoseconds]
 
 
 class Driver:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ledger.hedera import MAX_BODY, Hedera
 from node.config import ConfigError
-from node.driver import LearnerPort
+from node.means import LearnerPort
 from protocol.fields import canonical
 from protocol.ids import Digest, TopicId, digest_of
 from protocol.messages import first_error

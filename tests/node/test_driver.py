@@ -15,9 +15,10 @@ from anyio.abc import TaskGroup
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
 from node.blobs import Blobs
-from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, Means, RunError
+from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
 from node.identity import Identity, identity_of
 from node.journal import Journal
+from node.means import Means
 from node.memory import Network
 from node.transport import FetchFailed, Transport
 from protocol.fields import canonical
