@@ -54,7 +54,7 @@ class Mirror:
             parsed = httpx.URL(self.url)
         except httpx.InvalidURL as error:
             raise LedgerError(f"{url!r} is no URL of a mirror ({error}); check [ledger] mirror") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65_535:
             raise LedgerError(f"{url!r} is no URL of a mirror; [ledger] mirror wants http(s)://host:port")
         self._http = httpx.AsyncClient(
             base_url=self.url,

@@ -29,8 +29,7 @@ class Blobs:
 
     def path_of(self, digest: Digest) -> Path | None:
         """The file of a blob, or None. Raises ValueError when the text is no digest."""
-        path = self._named(digest)
-        return path if path.is_file() else None
+        return stored_blob(self._directory, digest)
 
     def size_of(self, digest: Digest) -> int | None:
         """The size of a blob in bytes, or None when it is not here."""
@@ -78,7 +77,7 @@ class Blobs:
         return path is not None and _file_digest(path) == digest
 
     def _named(self, digest: Digest) -> Path:
-        return self._directory / unbase64url(digest, 32).hex()
+        return _file_of(self._directory, digest)
 
     def _keep(self, temporary: Path, digest: Digest) -> Path:
         path = self._named(digest)
@@ -87,6 +86,16 @@ class Blobs:
         temporary.replace(path)
         _sync(self._directory)
         return path
+
+
+def stored_blob(directory: Path, digest: Digest) -> Path | None:
+    """The file of a blob in a store that may be another process's, or None; nothing there is touched."""
+    path = _file_of(directory, digest)
+    return path if path.is_file() else None
+
+
+def _file_of(directory: Path, digest: Digest) -> Path:
+    return directory / unbase64url(digest, 32).hex()
 
 
 def _file_digest(path: Path) -> Digest:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
 from protocol.fields import AccountField, PeerField, TopicField
 from protocol.messages import first_error
@@ -16,11 +24,31 @@ from protocol.messages import first_error
 MAX_CONFIG = 256 * 1024
 """Bytes of the largest configuration file."""
 
-HostPort = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")]
+
+def _port(address: str) -> str:
+    if int(address.rpartition("/" if "/" in address else ":")[2]) > 65_535:
+        raise ValueError("ports end at 65535")
+    return address
+
+
+HostPort = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$"), AfterValidator(_port)
+]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,255}$")]
 Multiaddr = Annotated[
-    str, StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$")
+    str,
+    StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$"),
+    AfterValidator(_port),
 ]
+
+
+def _nameable(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("no file has a name with a zero byte in it")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_nameable)]
 
 
 class ConfigError(Exception):
@@ -34,7 +62,7 @@ class _Section(BaseModel):
 class IdentitySection(_Section):
     """Who we are."""
 
-    file: Path
+    file: FilePath
     """The key file, made by `roundabout identity`."""
     passphrase_env: str | None = None
     """The environment variable that holds its passphrase, if it has one."""
@@ -54,7 +82,7 @@ class LedgerAccess(_Section):
 
     network: Literal["localnet", "solo", "testnet", "mainnet"]
     account: AccountField
-    key_file: Path | None = None
+    key_file: FilePath | None = None
     """The account's private key (DER in hex); by default the account has the identity's key."""
     mirror: Url | None = None
     """The mirror node's REST address; each network has one by default."""
@@ -74,7 +102,7 @@ class LearnerSection(_Section):
     """What we learn, and from which data."""
 
     name: str
-    options: Mapping[str, Any] = Field(default_factory=dict)
+    options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
 class LogSection(_Section):
@@ -87,7 +115,7 @@ class LogSection(_Section):
 class Config(_Section):
     """One node's configuration; relative paths are relative to the file."""
 
-    data: Path
+    data: FilePath
     """Directory of the journal, the blobs and the learner's data."""
     identity: IdentitySection
     ledger: LedgerSection
@@ -136,21 +164,24 @@ def load_founding(path: Path) -> FoundingConfig:
 
 def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; name an existing file") from None
     if len(raw) > MAX_CONFIG:
-        raise ConfigError(f"{path} has {len(raw)} bytes; a configuration has at most {MAX_CONFIG}")
+        raise ConfigError(f"{path} is longer than the {MAX_CONFIG} bytes of a configuration; shorten it")
     try:
         return kind.model_validate(tomllib.loads(raw.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}; see docs/configuration.md") from None
     except ValidationError as error:
         raise ConfigError(f"{path}: {_remedy(error)}; see docs/configuration.md") from None
 
 
 def _remedy(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    # A misspelt key is also a missing one; where it is spelt wrong says more.
+    first = min(found, key=lambda fault: fault["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}: remove it or mend its spelling"

@@ -15,9 +15,10 @@ from learners.client import open_learner
 from ledger.hedera import open_hedera
 from node.blobs import Blobs
 from node.config import Config
-from node.driver import Driver, Means
+from node.driver import Driver
 from node.identity import Identity, IdentityError, load
 from node.journal import Journal
+from node.means import Means
 from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
 from node.transport import Transport
@@ -50,7 +51,10 @@ async def run_node(config: Config) -> None:
 
 async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     ledger, learner = config.ledger, config.learner
-    blobs = Blobs(config.data / "blobs")
+    try:
+        blobs = Blobs(config.data / "blobs")
+    except OSError as error:
+        raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
     def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
         return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)

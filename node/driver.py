@@ -7,25 +7,26 @@
 Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Training
-from ledger.topic import LedgerError, Topic, TopicMessage, TopicRefused
-from node.blobs import Blobs
-from node.identity import Identity
-from node.journal import AlreadySigned, Journal
+from learners.files import TEMPORARY
+from learners.learner import BadWeights, LearnerError, LearnerSpec
+from ledger.topic import LedgerError, TopicMessage, TopicRefused
+from node.blobs import BadBlob
+from node.journal import AlreadySigned
+from node.means import Means
 from node.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
-from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
 from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
 from protocol.records import PassBody, Stamp
 from protocol.rules import choice_for
@@ -63,49 +64,17 @@ MAX_EVENTS = 1024
 """Events that wait for `step`; beyond that their producers wait."""
 MAX_SUBMISSIONS = 8
 """Submissions under way at once; beyond that they wait."""
+MAX_WAITING = 64
+"""Submissions under way or waiting; beyond that they are dropped, and asked for again where they matter."""
+
+MAX_GAIN = 1_000_000
+"""ppm: what a vote can say at most."""
 
 log = structlog.get_logger("node.driver")
 
 
 class RunError(Exception):
     """This node cannot take part in this run; the message names cause and remedy."""
-
-
-class LearnerPort(Protocol):
-    """A learner in its own process (learners/client.py), or a stub in tests; deadlines in seconds."""
-
-    async def describe(self) -> LearnerSpec:
-        """The public spec."""
-
-    async def initial(self, out: Path) -> None:
-        """Write the initial weights."""
-
-    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
-        """Train from the head and write a candidate."""
-
-    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
-        """Compare a candidate with the head."""
-
-    async def adopt(self, head: Path, round: Round) -> None:
-        """Take note of the head."""
-
-
-OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
-"""Opens the network once the roster is known from the topic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a node acts with."""
-
-    identity: Identity
-    journal: Journal
-    blobs: Blobs
-    topic_id: TopicId
-    topic: Topic
-    learner: LearnerPort
-    open_transport: OpenTransport
-    clock: Callable[[], Nanoseconds]
 
 
 class Driver:
@@ -118,6 +87,8 @@ class Driver:
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
         self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
+        self._submitting: set[bytes] = set()
+        self._turn = anyio.CapacityLimiter(1)
         self._transport: Transport | None = None
 
     async def run(self) -> None:
@@ -241,10 +212,8 @@ class Driver:
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case Train():
-                await self._train(effect)
-            case Score():
-                await self._score(effect)
+            case Train() | Score():
+                await self._learn(effect)
             case Fetch():
                 await self._fetch(effect)
             case Sign():
@@ -258,18 +227,32 @@ class Driver:
             case _:
                 assert_never(effect)
 
+    async def _learn(self, effect: Train | Score) -> None:
+        """Wait for the learner's turn; rounds that have passed meanwhile must not hold up the present one."""
+        async with self._turn:
+            state = self.view.state
+            last = 0 if state is None or state.last is None else state.last.number
+            if isinstance(effect, Train) and effect.round > last:
+                await self._train(effect)
+            elif isinstance(effect, Score) and effect.round >= last:  # a late vote still has its credit
+                await self._score(effect)
+            else:
+                log.info("the learner came too late", round=effect.round)
+
     async def _train(self, effect: Train) -> None:
-        out = self.means.blobs.new_temp()
         try:
-            done = await self.means.learner.propose(
-                self._path(effect.head), effect.round, out, self._patience()
-            )
-        except (LearnerError, BadWeights) as error:
+            with self._temporary() as out:
+                done = await self.means.learner.propose(
+                    self._path(effect.head), effect.round, out, self._patience()
+                )
+                size = out.stat().st_size
+                if not size:
+                    raise LearnerError("the learner wrote no weights; update its package")
+                digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except (LearnerError, BadWeights, OSError) as error:
             log.warning("training failed", round=effect.round, reason=str(error))
             await self._inbox.send(TrainingFailed(effect.round))
             return
-        size = out.stat().st_size
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
         log.info(
             "trained", round=effect.round, labels=done.labels, labels_total=done.labels_total, loss=done.loss,
             candidate=digest, size=size,
@@ -277,9 +260,11 @@ class Driver:
         await self._inbox.send(Trained(effect.round, effect.head, digest, size))
 
     async def _score(self, effect: Score) -> None:
-        head, candidate = self._path(effect.head), self._path(effect.candidate)
         try:
+            head, candidate = self._path(effect.head), self._path(effect.candidate)
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
+            if abs(found.gain) > MAX_GAIN:
+                raise LearnerError(f"the learner found a gain of {found.gain} ppm; update its package")
         except BadWeights as error:
             log.warning("malformed candidate", round=effect.round, reason=str(error))
             await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
@@ -308,15 +293,24 @@ class Driver:
     async def _fetch_from(self, peer: PeerId, effect: Fetch) -> bool:
         if self._transport is None:
             return False
+        try:
+            with self._temporary() as out:
+                await self._transport.fetch(peer, effect.digest, effect.size, out)
+                await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
+        except (FetchFailed, BadBlob, OSError) as error:  # a full disk may have room again later
+            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
+            return False
+        return True
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """A file to be filled and kept; it is removed when it comes to neither, and what was half written, too."""
         out = self.means.blobs.new_temp()
         try:
-            await self._transport.fetch(peer, effect.digest, effect.size, out)
-        except FetchFailed as error:
-            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
-            out.unlink(missing_ok=True)
-            return False
-        await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
-        return True
+            yield out
+        finally:
+            for leftover in (out, out.with_name(out.name + TEMPORARY)):
+                leftover.unlink(missing_ok=True)
 
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
@@ -341,16 +335,25 @@ class Driver:
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
 
     async def _submit(self, effect: Submit) -> None:
-        record = effect.record
-        async with self._submissions:
-            try:
-                await self.means.topic.submit(canonical(record))
-            except TopicRefused as error:
-                log.error("submission refused", op=record.op, reason=str(error))
-            except LedgerError as error:
-                log.warning("submission failed", op=record.op, reason=str(error))
-            else:
-                log.info("submitted", op=record.op)
+        """While the ledger is away `step` asks again and again: each record waits once, and not too many do."""
+        record, raw = effect.record, canonical(effect.record)
+        if raw in self._submitting:
+            return
+        if len(self._submitting) >= MAX_WAITING:
+            log.warning("submission dropped", op=record.op, reason=f"{MAX_WAITING} wait for the ledger")
+            return
+        self._submitting.add(raw)
+        try:
+            async with self._submissions:
+                await self.means.topic.submit(raw)
+        except TopicRefused as error:
+            log.error("submission refused", op=record.op, reason=str(error))
+        except LedgerError as error:
+            log.warning("submission failed", op=record.op, reason=str(error))
+        else:
+            log.info("submitted", op=record.op)
+        finally:
+            self._submitting.discard(raw)
 
     async def _adopt(self, effect: Adopt) -> None:
         try:

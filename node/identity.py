@@ -64,7 +64,7 @@ def create(path: Path, passphrase: str | None = None) -> Identity:
     except FileExistsError:
         raise IdentityError(f"{path} exists already; use it, or choose another path") from None
     except OSError as error:
-        raise IdentityError(f"cannot write {path}: {error.strerror}") from error
+        raise IdentityError(f"cannot write {path}: {error.strerror}; choose another path") from error
     with os.fdopen(handle, "wb") as file:
         file.write(pem)
         file.flush()
@@ -102,4 +102,5 @@ def _read_private(path: Path) -> bytes:
                 raise IdentityError(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
             return file.read(_MOST)
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from error
+        remedy = "name a key file, or make one with `roundabout identity`"
+        raise IdentityError(f"cannot read {path}: {error.strerror}; {remedy}") from error

@@ -50,8 +50,8 @@ def command(peers: int, rounds: int, seed: int, out: Path) -> None:
     from node.demo.session import Options
 
     console = Console(stderr=False)
-    options = Options(peers, rounds, seed, out, preset_file("demo"))
     with one_line(DemoError, LedgerError, LearnerError, ConfigError):
+        options = Options(peers, rounds, seed, out, preset_file("demo"))
         holds = anyio.run(partial(run_demo, options, console))
     if holds is None:
         console.print("stopped; no process is left behind")

@@ -23,14 +23,17 @@ def refuse(reason: str, status: int = UNUSABLE) -> NoReturn:
 def one_line(
     *known: type[Exception], failed: type[Exception] | tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Turn known errors, also out of a task group, into one line and exit status 2, or 1 for those in `failed`."""
+    """Turn known errors, also out of a task group, into one line and exit status 2, or 1 for those in `failed`.
+
+    What comes with an error that is not known is a bug of ours, and stays loud.
+    """
     try:
         yield
     except Exception as error:
-        for cause in leaves(error):
-            if isinstance(cause, known):
-                refuse(str(cause), FAILED if isinstance(cause, failed) else UNUSABLE)
-        raise
+        causes = list(leaves(error))
+        if not all(isinstance(cause, known) for cause in causes):
+            raise
+        refuse(str(causes[0]), FAILED if isinstance(causes[0], failed) else UNUSABLE)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -6,17 +6,14 @@ from pathlib import Path
 import anyio
 import click
 
-from learners.client import open_learner
-from learners.learner import LearnerError
-from ledger.hedera import open_hedera
-from ledger.topic import LedgerError
 from node.cli.exits import one_line
 from node.config import ConfigError, FoundingConfig, load_founding
-from node.founding import found_run, load_preset, params_of
-from node.networks import account_key, network_of
 from node.presets import preset_file
 from protocol.ids import Digest, TopicId
 from protocol.records import Member
+
+PATIENCE = 20.0
+"""Seconds for which a network that does not answer is tried: somebody waits for the command."""
 
 
 @click.command("found")
@@ -27,19 +24,36 @@ def command(file: Path) -> None:
     FILE is TOML: the members with their peer ids and accounts, the ledger, and parameters that differ from the
     preset's; see docs/founding.md. It costs the price of one topic and one message.
     """
-    with one_line(ConfigError, LearnerError, LedgerError):
-        topic, run = anyio.run(found, load_founding(file))
+    with one_line(ConfigError):
+        config = load_founding(file)
+        preset = preset_file(config.preset)
+    topic, run = found(config, preset)
     click.echo(f"topic {topic}\nrun {run}")
 
 
-async def found(config: FoundingConfig) -> tuple[TopicId, Digest]:
+def found(config: FoundingConfig, preset: Path) -> tuple[TopicId, Digest]:
+    """Found the run, or say in one line why not; what that needs is imported only now."""
+    from learners.learner import LearnerError
+    from ledger.topic import LedgerError
+
+    with one_line(ConfigError, LearnerError, LedgerError):
+        return anyio.run(write_genesis, config, preset)
+
+
+async def write_genesis(config: FoundingConfig, file: Path) -> tuple[TopicId, Digest]:
     """Make the topic and write the genesis."""
-    preset = load_preset(preset_file(config.preset))
+    from learners.client import open_learner
+    from ledger.hedera import open_hedera
+    from node.founding import found_run, load_preset, params_of
+    from node.networks import account_key, network_of
+
+    preset = load_preset(file)
     roster = [Member(peer=member.peer, account=member.account) for member in config.members]
     access = config.ledger
+    network, key = network_of(access), account_key(access, None)
     with tempfile.TemporaryDirectory(prefix="rb-") as scratch:
         runtime = Path(scratch)
         async with open_learner(preset.learner, preset.options, runtime / "data", runtime) as learner:
-            params = await params_of(preset, learner, runtime, **config.params)
-        async with open_hedera(network_of(access), access.account, account_key(access, None)) as hedera:
+            params = await params_of(preset, learner, runtime, config.params)
+        async with open_hedera(network, access.account, key, patience=PATIENCE) as hedera:
             return await found_run(hedera, params, roster, config.memo)

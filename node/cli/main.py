@@ -1,8 +1,12 @@
 """The command itself: finds subcommands lazily, so that `--help` and `audit` need no torch, libp2p or SDK."""
 
 import importlib
+import sys
+from typing import Any, NoReturn
 
 import click
+
+from node.cli.exits import INTERRUPTED, refuse
 
 COMMANDS = {
     "audit": "Check a run from its topic alone.",
@@ -12,6 +16,7 @@ COMMANDS = {
     "localnet": "Run an embedded Hedera network.",
     "node": "Take part in a run.",
 }
+OURS = ("learners", "ledger", "node", "protocol")
 
 
 class _Lazy(click.Group):
@@ -21,21 +26,34 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"node.cli.{cmd_name}")
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] == "node":
-                raise
-            raise click.ClickException(
-                f"`roundabout {cmd_name}` needs the package {error.name}; "
-                "install the extra that has it: pip install 'roundabout-learning[demo]'"
-            ) from None
+        module = importlib.import_module(f"node.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run the command line; whatever click has to say against it is one line and exit status 2."""
+        try:
+            status = super().main(*args, **(extra | {"standalone_mode": False}))
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "roundabout"
+            refuse(f"{error.format_message().rstrip('.')}; see `{command} --help`")
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] in OURS:
+                raise
+            refuse(
+                f"this command needs the package {error.name}; "
+                "install the extra that has it: pip install 'roundabout-learning[demo]'"
+            )
+        sys.exit(status if isinstance(status, int) else 0)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

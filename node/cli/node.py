@@ -5,16 +5,8 @@ from pathlib import Path
 import anyio
 import click
 
-from learners.learner import LearnerError
-from ledger.topic import HistoryBroken, LedgerError
 from node.cli.exits import one_line
-from node.config import ConfigError, load_config
-from node.daemon import NodeError, run_node
-from node.driver import RunError
-from node.identity import IdentityError
-from node.journal import JournalError
-from node.logs import set_up_logging
-from node.wire import WireError
+from node.config import Config, ConfigError, load_config
 
 
 @click.command("node")
@@ -24,17 +16,23 @@ def command(config: Path) -> None:
 
     Exits 2 with one line when it cannot take part, 1 when the topic's history does not chain.
     """
-    known = (
-        ConfigError,
-        IdentityError,
-        JournalError,
-        LearnerError,
-        LedgerError,
-        NodeError,
-        RunError,
-        WireError,
-    )
-    with one_line(*known, failed=HistoryBroken):
+    with one_line(ConfigError):
         settings = load_config(config)
+    take_part(settings)
+
+
+def take_part(settings: Config) -> None:
+    """Run the daemon; what it needs is imported only once the configuration is known to be one."""
+    from learners.learner import LearnerError
+    from ledger.topic import HistoryBroken, LedgerError
+    from node.daemon import NodeError, run_node
+    from node.driver import RunError
+    from node.identity import IdentityError
+    from node.journal import JournalError
+    from node.logs import set_up_logging
+    from node.wire import WireError
+
+    known = (IdentityError, JournalError, LearnerError, LedgerError, NodeError, RunError, WireError)
+    with one_line(*known, failed=HistoryBroken):
         set_up_logging(settings.log.level, settings.log.format)
         anyio.run(run_node, settings, backend="trio")

@@ -39,14 +39,13 @@ class Evaluator:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise DemoError("the evaluator has no pipes")
-        await stdin.send(json.dumps(request).encode() + b"\n")
-        while b"\n" not in self._rest:
-            try:
+        try:
+            await stdin.send(json.dumps(request).encode() + b"\n")
+            while b"\n" not in self._rest:
                 self._rest += await stdout.receive()
-            except anyio.EndOfStream:
-                raise DemoError(
-                    "the evaluator ended; run `python -m learners.driving.referee` to see why"
-                ) from None
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            remedy = "run `python -m learners.driving.referee` to see why"
+            raise DemoError(f"the evaluator ended; {remedy}") from None
         line, _, self._rest = self._rest.partition(b"\n")
         answer: Mapping[str, Any] = json.loads(line)
         if "error" in answer:

@@ -29,7 +29,7 @@ async def found(demo: Demo, preset: Preset) -> TopicId:
         async with open_learner(
             preset.learner, demo.learner_options(0), runtime / "founder", runtime
         ) as learner:
-            params = await params_of(preset, learner, runtime, max_rounds=options.rounds)
+            params = await params_of(preset, learner, runtime, {"max_rounds": options.rounds})
         topic, run = await found_run(hedera, params, roster, "roundabout demo")
     ports = free_ports(options.peers)
     addresses = {i.peer: f"/ip4/127.0.0.1/tcp/{port}" for i, port in zip(identities, ports, strict=True)}

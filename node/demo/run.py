@@ -12,7 +12,7 @@ from node.demo.processes import family
 from node.demo.results import audit, summarise
 from node.demo.session import Demo, Options
 from node.demo.watch import Standing, read_log
-from node.founding import load_preset
+from node.founding import Preset, load_preset
 from node.signals import cancel_on_signal
 
 
@@ -31,8 +31,12 @@ async def run_demo(options: Options, console: Console) -> bool | None:
 
 async def _run(options: Options, console: Console) -> bool:
     layout = Layout(options.out)
-    layout.prepare()
     preset = load_preset(options.preset)
+    with layout.prepared():
+        return await _run_in(layout, options, preset, console)
+
+
+async def _run_in(layout: Layout, options: Options, preset: Preset, console: Console) -> bool:
     async with family(layout) as children:
         demo = Demo(options, layout, children, console, Standing(anyio.current_time()))
         demo.say(f"starting an embedded Hedera network; everything is kept in {options.out}/")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from node.blobs import Blobs
+from node.blobs import stored_blob
 from node.demo.layout import DemoError, Layout
 from node.demo.processes import Family
 from node.demo.watch import Standing
@@ -77,7 +77,7 @@ def initial_of(standing: Standing) -> Digest:
 def blob_of(demo: Demo, digest: Digest) -> Path:
     """The file of a blob, from whichever node has it. Raises DemoError."""
     for place in range(demo.options.peers):
-        path = Blobs(demo.layout.node(place) / "data" / "blobs").path_of(digest)
+        path = stored_blob(demo.layout.node(place) / "data" / "blobs", digest)
         if path is not None:
             return path
     raise DemoError(f"no node has the blob {digest}; see {demo.layout.out / 'logs'}")

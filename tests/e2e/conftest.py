@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.founded import Founded
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 110.0
@@ -100,3 +103,12 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Founded"]:
+    """One network and one run, for all tests of single commands."""
+    from tests.e2e.founded import founded_run  # which needs this very file
+
+    with founded_run(tmp_path_factory.mktemp("founded")) as world:
+        yield world

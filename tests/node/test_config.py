@@ -80,3 +80,37 @@ def test_the_presets_are_read(name: str) -> None:
     preset = load_preset(preset_file(name))
     assert preset.learner == "driving"
     assert preset.params["round_window"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('family = "medium"', "since = 2026-01-01"), "learner.options"),
+        (('"identity.pem"', r'"a\u0000b"'), "identity.file"),
+        (('"data"', r'"a\u0000b"'), "data"),
+        (('family = "medium"', "deep = " + "[" * 50_000), "is not TOML"),
+    ],
+)
+def test_what_would_trip_later_is_refused_at_once(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_config(written(tmp_path, GOOD.replace(*change)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_endless_file_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match="longer than"):
+        load_config(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "learner.name is missing"),
+        ('[learner]\nname = "x"\noptions = 3', "learner.options is no table"),
+        ('params = 3\n[learner]\nname = "x"', "params is no table"),
+        ('parms = 3\n[learner]\nname = "x"', "unknown key parms"),
+    ],
+)
+def test_a_broken_preset_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_preset(written(tmp_path, text))

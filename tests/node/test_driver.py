@@ -3,27 +3,31 @@
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import coincurve
 import pytest
 from anyio.abc import TaskGroup
 
+from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
 from node.blobs import Blobs
-from node.driver import Driver, Means, RunError
+from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
 from node.identity import Identity, identity_of
 from node.journal import Journal
+from node.means import Means
 from node.memory import Network
-from node.transport import Transport
+from node.transport import FetchFailed, Transport
 from protocol.fields import canonical
-from protocol.ids import AccountId, digest_of
+from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef, Params
-from protocol.records import Genesis, Member
+from protocol.records import CloseRecord, Genesis, Member
 from protocol.state import RunState, state_digest
+from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Submit, Train
 from tests.node.world import SPEC, TOPIC, Clock, MemoryTopic, StubLearner
 
 INITIAL = digest_of(struct.pack("<d", 0.0))
@@ -279,6 +283,120 @@ async def test_a_ledger_that_is_away_loses_no_round(tmp_path: Path) -> None:
             await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
         assert len(failures) == 2
         assert nodes[0].state.totals.accepted == 1
+
+
+class Faulty(StubLearner):
+    """A learner with one fault, made of the stub."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
+        if self.fault == "dies half way":
+            out.with_name(out.name + ".tmp").write_bytes(b"half")
+            raise LearnerError("the learner died")
+        if self.fault == "writes nothing":
+            return Training(labels=1, labels_total=1, loss=0.0)
+        return await super().propose(head, round, out, deadline)
+
+    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
+        found = await super().score(head, candidate, round, deadline)
+        return replace(found, gain=Ppm(10**9)) if self.fault == "exaggerates" else found
+
+
+@pytest.mark.parametrize("fault", ["dies half way", "writes nothing", "exaggerates"])
+async def test_a_faulty_learner_stops_no_daemon_and_leaves_no_litter(tmp_path: Path, fault: str) -> None:
+    async with world_of(tmp_path, 3, max_rounds=3, round_window=3) as world:
+        nodes = [world.node(0, Faulty(fault)), world.node(1), world.node(2)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+        totals = nodes[0].state.totals
+        assert (totals.accepted, totals.passed) == ((3, 0) if fault == "exaggerates" else (2, 1))
+        assert not list((tmp_path / "0" / "blobs").glob("*.tmp"))
+
+
+async def test_a_blob_that_vanished_stops_no_daemon(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3) as world:
+        driver = world.node(0).driver
+        await driver._score(Score(Round(1), INITIAL, digest_of(b"gone")))
+        assert await driver._outbox.receive() == ScoringFailed(Round(1), digest_of(b"gone"))
+
+
+@pytest.mark.parametrize("error", [FetchFailed("it hung up"), OSError(28, "No space left on device")])
+async def test_a_fetch_that_fails_stops_no_daemon_and_leaves_no_litter(
+    tmp_path: Path, error: Exception
+) -> None:
+    async with world_of(tmp_path, 2) as world:
+        driver = world.node(0).driver
+
+        class Failing:
+            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
+                out.write_bytes(b"half")
+                raise error
+
+        driver._transport = Failing()
+        wanted = digest_of(b"wanted")
+        await driver._fetch(Fetch(wanted, 6, (world.identities[1].peer,)))
+        assert await driver._outbox.receive() == FetchingFailed(wanted)
+        assert not list((tmp_path / "0" / "blobs").iterdir())
+
+
+async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        driver = world.node(0).driver
+
+        class Careless:
+            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
+                out.write_bytes(b"other!")
+
+        driver._transport = Careless()
+        wanted = digest_of(b"wanted")
+        await driver._fetch(Fetch(wanted, 6, (world.identities[1].peer,)))
+        assert await driver._outbox.receive() == FetchingFailed(wanted)
+
+
+async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
+        driver, back, begun = world.node(0).driver, anyio.Event(), []
+
+        async def away(body: bytes) -> None:
+            begun.append(body)
+            await back.wait()
+
+        world.topic.submit = away
+        closes = [CloseRecord(run=world.genesis.run(), round=Round(n)) for n in range(1, 3 * MAX_WAITING)]
+        for record in [closes[0]] * 100 + closes:
+            tasks.start_soon(driver._submit, Submit(record))
+        await anyio.wait_all_tasks_blocked()
+        assert len(begun) == MAX_SUBMISSIONS
+        assert len(driver._submitting) == MAX_WAITING
+        back.set()
+        await world.until(lambda: not driver._submitting)
+        assert len(begun) == len(set(begun)) == MAX_WAITING
+        await driver._submit(Submit(closes[0]))
+        assert len(begun) == MAX_WAITING + 1, "once it is through it may be sent again"
+
+
+async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
+        driver, asked, go = world.node(0).driver, [], anyio.Event()
+
+        async def slow(effect: Score | Train) -> None:
+            asked.append((type(effect).__name__, effect.round))
+            await go.wait()
+
+        driver._score = driver._train = slow
+        for number in range(1, 8):
+            tasks.start_soon(driver._learn, Score(Round(number), INITIAL, INITIAL))
+            tasks.start_soon(driver._learn, Train(Round(number), INITIAL))
+        await anyio.wait_all_tasks_blocked()
+        assert asked == [("Score", 1)]
+        driver.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
+        go.set()
+        await anyio.wait_all_tasks_blocked()
+        assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
 
 
 def _only(group: BaseExceptionGroup, kind: type[Exception]) -> Exception:

@@ -1,0 +1,53 @@
+"""What a node acts with: its key, its memory, and the ports to topic, learner and network."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from learners.learner import Comparison, LearnerSpec, Training
+from ledger.topic import Topic
+from node.blobs import Blobs
+from node.identity import Identity
+from node.journal import Journal
+from node.transport import Transport
+from protocol.ids import Nanoseconds, Round, TopicId
+from protocol.state import RunState
+
+
+class LearnerPort(Protocol):
+    """A learner in its own process (learners/client.py), or a stub in tests; deadlines in seconds."""
+
+    async def describe(self) -> LearnerSpec:
+        """The public spec."""
+
+    async def initial(self, out: Path) -> None:
+        """Write the initial weights."""
+
+    async def propose(self, head: Path, round: Round, out: Path, deadline: float) -> Training:
+        """Train from the head and write a candidate."""
+
+    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
+        """Compare a candidate with the head."""
+
+    async def adopt(self, head: Path, round: Round) -> None:
+        """Take note of the head."""
+
+
+OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
+"""Opens the network once the roster is known from the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a node acts with."""
+
+    identity: Identity
+    journal: Journal
+    blobs: Blobs
+    topic_id: TopicId
+    topic: Topic
+    learner: LearnerPort
+    open_transport: OpenTransport
+    clock: Callable[[], Nanoseconds]
