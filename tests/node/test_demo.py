@@ -11,7 +11,7 @@ import pytest
 from node.blobs import Blobs
 from node.demo.evaluation import Evaluator
 from node.demo.layout import DemoError, Layout
-from node.demo.run import Demo, blob_of
+from node.demo.session import Demo, blob_of
 from protocol.ids import digest_of
 
 
