@@ -81,7 +81,7 @@ async def watch_children(demo: Demo) -> None:
             raise DemoError(f"the embedded network died: {children.last_line('localnet')}")
         dead = set(children.dead_nodes())
         for place in sorted(dead - known):
-            demo.say(f"the daemon of member {place} has ended: {children.last_line(f'node-{place}')}")
+            demo.say(f"the daemon of member {place} has ended: {children.how_ended(place)}")
         if len(dead) == len(children.nodes):
             raise DemoError(f"all daemons have ended; see {demo.layout.out / 'logs'}")
         known = dead

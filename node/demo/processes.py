@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -81,6 +82,13 @@ class Family:
     def dead_nodes(self) -> list[int]:
         """Places of the daemons that have ended."""
         return [place for place, node in enumerate(self.nodes) if node.returncode is not None]
+
+    def how_ended(self, place: int) -> str:
+        """Why the daemon of a member is gone: the signal that killed it, or its own last words."""
+        status = self.nodes[place].returncode
+        if status is not None and status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        return self.last_line(f"node-{place}")
 
     async def stop_nodes(self) -> None:
         """End the daemons: first asked, then made to."""
