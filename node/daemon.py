@@ -19,10 +19,10 @@ from node.driver import Driver
 from node.identity import Identity, IdentityError, load
 from node.journal import Journal
 from node.means import Means
+from node.net.transport import Transport
+from node.net.wire import open_wire
 from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
-from node.transport import Transport
-from node.wire import open_wire
 from protocol.ids import Nanoseconds, PeerId
 from protocol.state import RunState
 

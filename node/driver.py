@@ -23,7 +23,7 @@ from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from node.blobs import BadBlob
 from node.journal import AlreadySigned
 from node.means import Means
-from node.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature

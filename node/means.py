@@ -11,7 +11,7 @@ from ledger.topic import Topic
 from node.blobs import Blobs
 from node.identity import Identity
 from node.journal import Journal
-from node.transport import Transport
+from node.net.transport import Transport
 from protocol.ids import Nanoseconds, Round, TopicId
 from protocol.state import RunState
 

@@ -33,8 +33,8 @@ PURE = {
     "typing",
 }
 ONE_IMPORTER = {
-    "libp2p": "node/wire.py",
-    "multiaddr": "node/wire.py",
+    "libp2p": "node/net/wire.py",
+    "multiaddr": "node/net/wire.py",
     "hiero_sdk_python": "ledger/hiero.py",
 }
 # What an auditor or a daemon loads without the learner's framework and without the Hedera SDK.

@@ -30,7 +30,7 @@ def take_part(settings: Config) -> None:
     from node.identity import IdentityError
     from node.journal import JournalError
     from node.logs import set_up_logging
-    from node.wire import WireError
+    from node.net.wire import WireError
 
     known = (IdentityError, JournalError, LearnerError, LedgerError, NodeError, RunError, WireError)
     with one_line(*known, failed=HistoryBroken):

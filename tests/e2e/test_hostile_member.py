@@ -21,8 +21,8 @@ from ledger.hedera import open_hedera
 from ledger.mirror import Mirror
 from node.blobs import stored_blob
 from node.identity import Identity
-from node.transport import MAX_FRAME, Connected, Disconnected, Frame
-from node.wire import Wire, open_wire
+from node.net.transport import MAX_FRAME, Connected, Disconnected, Frame
+from node.net.wire import Wire, open_wire
 from protocol.errors import ProtocolError
 from protocol.fields import canonical
 from protocol.fold import read

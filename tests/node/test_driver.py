@@ -19,8 +19,8 @@ from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
 from node.identity import Identity, identity_of
 from node.journal import Journal
 from node.means import Means
-from node.memory import Network
-from node.transport import FetchFailed, Transport
+from node.net.memory import Network
+from node.net.transport import FetchFailed, Transport
 from protocol.fields import canonical
 from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.frames import KEEPALIVE, BadFrame, Budget, Deframer, encoded
-from node.transport import MAX_FRAME
+from node.net.frames import KEEPALIVE, BadFrame, Budget, Deframer, encoded
+from node.net.transport import MAX_FRAME
 
 BODIES = st.lists(st.binary(min_size=1, max_size=300), max_size=20)
 

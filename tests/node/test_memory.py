@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from node.blobs import Blobs
-from node.inbox import Inbox
-from node.memory import MemoryTransport, Network
-from node.transport import Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.net.inbox import Inbox
+from node.net.memory import MemoryTransport, Network
+from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Inbound
 from protocol.ids import PeerId, digest_of
 
 A, B, C = (PeerId(name) for name in "ABC")

@@ -12,11 +12,11 @@ import anyio
 import pytest
 
 from node.blobs import Blobs
-from node.frames import BadFrame
 from node.identity import identity_of
-from node.memory import Network
-from node.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
-from node.wire import open_wire
+from node.net.frames import BadFrame
+from node.net.memory import Network
+from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
+from node.net.wire import open_wire
 from protocol.ids import Digest, PeerId, digest_of
 
 MEMBERS = [identity_of(hashlib.sha256(f"member {n}".encode()).digest()) for n in range(4)]

@@ -21,13 +21,13 @@ from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTr
 from multiaddr import Multiaddr
 
 from node.blobs import Blobs
-from node.control import Limits, Link
-from node.exchange import Lost
-from node.frames import KEEPALIVE
 from node.identity import identity_of
-from node.mesh import CONTROL, Channel
-from node.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
-from node.wire import Wire, open_wire
+from node.net.control import Limits, Link
+from node.net.exchange import Lost
+from node.net.frames import KEEPALIVE
+from node.net.mesh import CONTROL, Channel
+from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.net.wire import Wire, open_wire
 from protocol.ids import Digest, digest_of
 
 ROOT = Path(__file__).parents[2]
@@ -141,8 +141,8 @@ CHILD = """
 import sys, trio
 from pathlib import Path
 from node.blobs import Blobs
-from node.control import Limits
-from node.wire import open_wire
+from node.net.control import Limits
+from node.net.wire import open_wire
 secret, listen, peer, address, directory = sys.argv[1:]
 async def main():
     limits = Limits(ping=0.1, silence=10.0)

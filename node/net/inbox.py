@@ -4,7 +4,7 @@ import math
 
 import anyio
 
-from node.transport import Inbound
+from node.net.transport import Inbound
 from protocol.ids import PeerId
 
 

@@ -15,10 +15,10 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from node.control import Limits, Link
-from node.exchange import Lost, Stream, request_blob, serve_blob, write_verified
-from node.inbox import Inbox
-from node.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
+from node.net.control import Limits, Link
+from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.inbox import Inbox
+from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
 
 CONTROL = "/roundabout/control/1"

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 import anyio
 import anyio.to_thread
 
-from node.transport import BlobSource, FetchFailed
+from node.net.transport import BlobSource, FetchFailed
 from protocol.ids import Digest, base64url
 
 PIECE = 65_524

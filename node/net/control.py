@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from node.exchange import Lost, Stream
-from node.frames import KEEPALIVE, BadFrame, Budget, Deframer, encoded
-from node.inbox import Inbox
-from node.transport import MAX_FRAME, Frame
+from node.net.exchange import Lost, Stream
+from node.net.frames import KEEPALIVE, BadFrame, Budget, Deframer, encoded
+from node.net.inbox import Inbox
+from node.net.transport import MAX_FRAME, Frame
 from protocol.ids import PeerId
 
 _READ = 65_536

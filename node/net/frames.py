@@ -5,7 +5,7 @@ frame = length (u32, big-endian) | body      1 <= length <= MAX_FRAME; a length 
 
 import struct
 
-from node.transport import MAX_FRAME
+from node.net.transport import MAX_FRAME
 
 _LENGTH = struct.Struct(">I")
 

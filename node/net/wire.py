@@ -26,10 +26,10 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
-from node.control import Limits
-from node.exchange import Lost
-from node.mesh import BLOB, CONTROL, Channel, Mesh
-from node.transport import BlobSource
+from node.net.control import Limits
+from node.net.exchange import Lost
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
 Wire = Mesh

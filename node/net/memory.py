@@ -12,9 +12,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
-from node.frames import encoded
-from node.inbox import Inbox
-from node.transport import BlobSource, Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.net.frames import encoded
+from node.net.inbox import Inbox
+from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Frame, Inbound
 from protocol.ids import Digest, PeerId, digest_of
 
 Pair = frozenset[PeerId]
