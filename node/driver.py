@@ -27,8 +27,8 @@ from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Tran
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
-from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
-from protocol.records import PassBody, Stamp
+from protocol.messages import Choice, parse_message
+from protocol.records import Stamp
 from protocol.rules import choice_for
 from protocol.signing import sign
 from protocol.state import RunState
@@ -58,6 +58,7 @@ from protocol.view import (
     Trained,
     TrainingFailed,
     View,
+    kind_of,
 )
 
 MAX_EVENTS = 1024
@@ -384,15 +385,6 @@ class Driver:
         log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
         if state.open is None:
             log.info("run ended", rounds=last.number, head=state.head)
-
-
-def kind_of(body: Body) -> str:
-    """The signature domain, and the journal's kind, of a body."""
-    if isinstance(body, ProposalBody):
-        return "proposal"
-    if isinstance(body, VoteBody):
-        return "vote"
-    return "pass" if isinstance(body, PassBody) else "present"
 
 
 def stamp_of(message: TopicMessage) -> Stamp:

@@ -11,6 +11,19 @@ Body = ProposalBody | VoteBody | PassBody | PresentBody
 """What a participant may sign."""
 
 
+def kind_of(body: Body) -> str:
+    """The kind of a body: its domain when it is signed, and its place in the journal."""
+    match body:
+        case ProposalBody():
+            return "proposal"
+        case VoteBody():
+            return "vote"
+        case PassBody():
+            return "pass"
+        case PresentBody():
+            return "present"
+
+
 # ---- events: what happened ----
 
 

@@ -11,8 +11,8 @@ from protocol.view import (
     Recorded,
     Signed,
     View,
+    kind_of,
 )
-from tests.protocol.simulation import kind_of
 from tests.protocol.world import PEERS, SECRETS, TOPIC, blob
 
 HEAD = blob("initial")

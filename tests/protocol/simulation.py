@@ -10,8 +10,8 @@ from typing import Any
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
 from protocol.ids import SECOND, Digest, Nanoseconds, Ppm
-from protocol.messages import Choice, Proposal, ProposalBody, Vote, VoteBody
-from protocol.records import PassBody, Stamp, VoteRecord, proposal_of, vote_entry_of, vote_of
+from protocol.messages import Choice, Proposal, ProposalBody, Vote
+from protocol.records import Stamp, VoteRecord, proposal_of, vote_entry_of, vote_of
 from protocol.signing import sign
 from protocol.state import RunState
 from protocol.step import step
@@ -38,6 +38,7 @@ from protocol.view import (
     Trained,
     TrainingFailed,
     View,
+    kind_of,
 )
 from tests.protocol.world import PEERS, SECRETS, START, TOPIC, Topic, blob, genesis
 
@@ -66,14 +67,6 @@ class Schedule:
     heal: int = 0
     """Seconds after which nothing goes wrong any more, but the silent stay silent."""
     params: dict[str, Any] = field(default_factory=dict)
-
-
-def kind_of(body: Any) -> str:
-    if isinstance(body, ProposalBody):
-        return "proposal"
-    if isinstance(body, VoteBody):
-        return "vote"
-    return "pass" if isinstance(body, PassBody) else "present"
 
 
 @dataclass
