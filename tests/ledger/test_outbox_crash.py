@@ -65,12 +65,13 @@ def test_whenever_it_is_killed_everything_is_done_once(localnet: Localnet, tmp_p
             topic = await operator.create_topic()
         network = localnet.network
         return {
-            **{
-                "nodes": network.nodes,
-                "mirror_rest": network.mirror_rest,
-                "mirror_grpc": network.mirror_grpc,
-            },
-            **{"account": account, "key": member.secret.hex(), "payee": payee, "topic": topic},
+            "nodes": network.nodes,
+            "mirror_rest": network.mirror_rest,
+            "mirror_grpc": network.mirror_grpc,
+            "account": account,
+            "key": member.secret.hex(),
+            "payee": payee,
+            "topic": topic,
         }
 
     told = anyio.run(set_up)
@@ -97,7 +98,7 @@ def test_whenever_it_is_killed_everything_is_done_once(localnet: Localnet, tmp_p
 
 async def compare_with(operator: Hedera, told: dict[str, object], batches: int) -> None:
     """Each number is on the topic, and among the transfers, once a batch."""
-    expected = Counter({number: batches for number in range(COUNT)})
+    expected = Counter(dict.fromkeys(range(COUNT), batches))
     written: Counter[int] = Counter()
     with anyio.fail_after(30):
         async with aclosing(operator.topic(TopicId(str(told["topic"]))).follow()) as messages:
