@@ -6,6 +6,7 @@ not show of the entry never happened and never can: only then does the entry get
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,8 +36,6 @@ _PRICE_PAUSE, _LONGEST_PRICE_PAUSE = 5.0, 60.0
 _MARKER_PATIENCE = 60.0
 # Clocks that agree to ten seconds are good enough, here as for a transaction's start.
 _MARGIN = Nanoseconds(10 * SECOND)
-# A message whose chunks arrive further apart than readers wait is none.
-_CHUNKED_LIFETIME = Nanoseconds(CHUNK_WINDOW - _MARGIN)
 # A node's account, which every network has.
 _MARKED = AccountId("0.0.3")
 # Failures at consensus of which the deed is innocent: it may be done under another id.
@@ -141,9 +140,21 @@ class Deliveries:
 
     async def _fly(self, flight: Flight) -> None:
         """Attempt after attempt, until the entry is settled."""
+        try:
+            await self._settle(flight)
+        except anyio.get_cancelled_exc_class():
+            flight.trouble = LedgerError("the account was closed before the network answered; open it again")
+            flight.pause = math.inf
+            raise
+        finally:
+            del self._flights[flight.entry.id]
+            flight.tell()
+        self._unpriced.set()
+
+    async def _settle(self, flight: Flight) -> None:
         submission = self._submission(flight.entry)
         pause = _FIRST_PAUSE
-        while flight.entry.state == "pending":
+        while True:
             before = flight.entry.start
             try:
                 await self._attempt(flight, submission)
@@ -151,14 +162,12 @@ class Deliveries:
                 flight.trouble = error
                 flight.pause = max(pause, self._until_known(flight, error))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            if flight.entry.state != "pending":
+                return
             if flight.entry.start != before:
                 submission = self._submission(flight.entry)
-            if flight.entry.state == "pending":
-                flight.tell()
-                await anyio.sleep(flight.pause)
-        del self._flights[flight.entry.id]
-        self._unpriced.set()
-        flight.tell()
+            flight.tell()
+            await anyio.sleep(flight.pause)
 
     def _submission(self, entry: Entry) -> Submission:
         transaction = transaction_of(entry.deed, self._account)
@@ -168,7 +177,7 @@ class Deliveries:
     async def _attempt(self, flight: Flight, submission: Submission) -> None:
         """Settle the entry, or say what stands in the way. Raises LedgerError."""
         entry = flight.entry
-        if self._now() >= entry.start + _sendable(entry.deed):
+        if self._now() >= _last_call(entry) or await self._is_broken(entry):
             await self._look_back(flight)
             return
         try:
@@ -179,11 +188,18 @@ class Deliveries:
             flight.doubt = True
             raise
         else:
-            # In time for the readers, whenever within this attempt and the one before it they arrived?
             if entry.deed.chunks > 1 and self._now() >= entry.start + CHUNK_WINDOW:
+                # All of it is there; whether it was there in time for the readers, only its times tell.
                 await self._look_back(flight)
             else:
                 flight.entry = self._outbox.settle(entry, "done", "SUCCESS")
+
+    async def _is_broken(self, entry: Entry) -> bool:
+        """Whether some chunks arrived so long ago that readers will not wait for the others. Raises LedgerError."""
+        if entry.deed.chunks == 1 or self._now() < entry.start + CHUNK_WINDOW - _MARGIN:
+            return False
+        times = [outcome[1] for outcome in await self._shown(entry) if outcome is not None]
+        return bool(times) and self._now() >= min(times) + CHUNK_WINDOW - _MARGIN
 
     def _judge(self, flight: Flight, error: Refused) -> None:
         """What a refusal means for the entry. Raises it when the entry is not settled by it."""
@@ -202,7 +218,7 @@ class Deliveries:
         """Seconds until another attempt can say more: after a doubtful refusal, when the id's time is over."""
         if not (isinstance(error, Refused) and flight.doubt):
             return 0.0
-        return max(0.0, (flight.entry.start + _sendable(flight.entry.deed) - self._now()) / SECOND)
+        return max(0.0, (_last_call(flight.entry) - self._now()) / SECOND)
 
     def _renew(self, flight: Flight) -> None:
         flight.entry = self._outbox.renew(flight.entry, self._clock.next())
@@ -327,6 +343,6 @@ def described(deed: Deed) -> str:
     return f"write to topic {deed.topic}" if isinstance(deed, Message) else f"transfer to {deed.to}"
 
 
-def _sendable(deed: Deed) -> Nanoseconds:
-    """How long after its valid start a deed may be sent again under the same id."""
-    return Nanoseconds((LIFETIME if deed.chunks == 1 else _CHUNKED_LIFETIME) - _MARGIN)
+def _last_call(entry: Entry) -> int:
+    """From when on an entry's transactions may come too late to take effect."""
+    return entry.start + LIFETIME - _MARGIN

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,16 +215,21 @@ async def bodies(hedera: Hedera, topic: TopicId) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("chunks_sent", [0, 1, 2, 3])
-@pytest.mark.parametrize("kind", ["message", "payment"])
+@pytest.mark.parametrize(
+    ("backend", "kind", "chunks_sent"),
+    [
+        ("trio", "message", 0),
+        ("asyncio", "message", 1),
+        ("asyncio", "message", 2),
+        ("trio", "message", 3),
+        ("asyncio", "payment", 0),
+        ("trio", "payment", 0),
+        ("asyncio", "payment", 1),
+    ],
+)
 def test_what_is_too_old_to_be_sent_again_happens_once(
     localnet, outbox, monkeypatch, backend, kind, chunks_sent
 ):
-    if kind == "payment" and chunks_sent > 1:
-        pytest.skip("a payment is one transaction")
-    if chunks_sent in (0, 2) and backend == "trio":
-        pytest.skip("the others show that it does not matter")
     monkeypatch.setattr(delivery_module, "_MARGIN", Nanoseconds(3 * SECOND))
     monkeypatch.setattr(delivery_module, "_LONGEST_PAUSE", 0.5)
 
@@ -251,6 +256,63 @@ def test_what_is_too_old_to_be_sent_again_happens_once(
         after = outbox.enqueue(scene.owner, deed, "stake", Nanoseconds(0))
         assert after.state == "done"
         assert (after.start == noted.start) == (chunks_sent == deed.chunks)
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize("chunks_sent", [0, 1, 3])
+def test_the_rest_of_a_message_follows_while_readers_still_wait(localnet, outbox, chunks_sent):
+    async def main() -> None:
+        scene = await scene_on(localnet)
+        deed = Message(scene.topic, b"x" * 2_500)
+        start = Nanoseconds(time.time_ns() - 70 * SECOND)
+        if chunks_sent:
+            await anyio.to_thread.run_sync(sent, scene, deed, start, chunks_sent)
+        outbox.enqueue(scene.owner, deed, None, start)
+        with anyio.fail_after(30):
+            async with open_hedera(scene.network, scene.account, scene.key, outbox=outbox) as hedera:
+                await hedera.submit(scene.topic, b"x" * 2_500)
+                assert await bodies(hedera, scene.topic) == [b"x" * 2_500]
+                for number in range(3):
+                    seconds, nanos = divmod(start + number, SECOND)
+                    assert await hedera.mirror.transaction(f"{scene.account}-{seconds}-{nanos:09}")
+        assert outbox.pending(scene.owner) == ()
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("amount", [0, 1])
+def test_a_senseless_transfer_harms_nobody(localnet, outbox, amount):
+    async def main() -> None:
+        scene = await scene_on(localnet)
+        with anyio.fail_after(30):
+            async with open_hedera(scene.network, scene.account, scene.key, outbox=outbox) as hedera:
+                with suppress(LedgerError):
+                    await hedera.transfer(scene.account, Tinybar(amount), "to myself")
+                await hedera.transfer(scene.payee, Tinybar(7))
+                assert (await hedera.mirror.account(scene.payee)).balance.balance == 7
+        assert outbox.pending(scene.owner) == ()
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_who_waits_is_told_when_the_account_is_closed(quick, outbox, backend):
+    async def wait(hedera: Hedera) -> None:
+        with pytest.raises(LedgerError, match="the account was closed before the network answered"):
+            await hedera.submit(TOPIC, b"x")
+
+    async def main() -> None:
+        with scripted_node(["BUSY"]) as node, anyio.fail_after(30):
+            network = Network("localnet", {"0.0.3": node.address}, "http://127.0.0.1:1")
+            async with (
+                anyio.create_task_group() as tasks,
+                open_hedera(network, ACCOUNT, KEY, outbox=outbox) as hedera,
+            ):
+                tasks.start_soon(wait, hedera)
+                while not node.submitted:
+                    await anyio.sleep(0.001)
+        assert len(outbox.pending("localnet 0.0.7")) == 1
 
     anyio.run(main, backend=backend)
 
