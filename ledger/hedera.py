@@ -1,42 +1,43 @@
 """Hedera for one account: an async face over the blocking SDK (SPEC.md, Three places).
 
-Blocking calls run in a few threads; a call that is cancelled may still take effect, as anything sent may.
+Messages and transfers go through an outbox: a call that is cancelled, or out of patience, may still take effect,
+and is carried on with for as long as the account is open, or opened again with the same outbox.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 
+from ledger.delivery import Deliveries, described
 from ledger.follow import follow
 from ledger.hiero import (
     AccountCreateTransaction,
     Hbar,
     TopicCreateTransaction,
-    TopicMessageSubmitTransaction,
     Transaction,
     TransactionReceipt,
-    TransferTransaction,
 )
-from ledger.hiero import AccountId as SdkAccount
-from ledger.hiero import TopicId as SdkTopic
 from ledger.keys import SigningKey, Threshold, any_of, sdk_key, signing_key
 from ledger.mirror import Mirror
-from ledger.session import Busy, Refused, Session, Submission, TransactionClock, Unreachable, nodes_of
+from ledger.outbox import CHUNK, UNLIMITED, Deed, Message, Outbox, Payment
+from ledger.session import Refused, Session, Unreachable, nodes_of
 from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from protocol.ids import AccountId, PublicKey, Tinybar, TopicId, is_entity
 
-CHUNK = 1_024
-"""Bytes of a topic message that fit one transaction."""
 MAX_BODY = 20 * CHUNK
 """Bytes of the longest message that is submitted."""
 MAX_MEMO = 100
 """Bytes of the longest memo."""
+CREATE_FEE_CAP = Tinybar(10 * 100_000_000)
+"""The most that an account or a topic may cost in fees."""
+KEY_FEE_CAP = Tinybar(100_000_000)
+"""And each key that a topic keeps on top of that."""
 
-_THREADS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 
 _REMEDIES = {
@@ -76,15 +77,20 @@ class Hedera:
     """A network as one account uses it; made by `open_hedera`."""
 
     def __init__(
-        self, account: AccountId, session: Session, mirror: Mirror, network: Network, patience: float
+        self,
+        account: AccountId,
+        session: Session,
+        mirror: Mirror,
+        network: Network,
+        patience: float,
+        deliveries: Deliveries,
     ):
         self.account = account
         self.mirror = mirror
         self.network = network
         self.session = session
         self._patience = patience
-        self._clock = TransactionClock()
-        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._deliveries = deliveries
 
     def __repr__(self) -> str:
         return f"Hedera({self.network.name}, {self.account})"
@@ -95,7 +101,7 @@ class Hedera:
         transaction.set_key_without_alias(sdk_key(key))
         transaction.set_initial_balance(Hbar.from_tinybars(_amount(initial)))
         transaction.set_account_memo(_memo(memo))
-        receipt, _ = await self._execute(transaction, "create an account")
+        receipt = await self._execute(transaction, "create an account", CREATE_FEE_CAP, initial)
         return AccountId(str(receipt.account_id))
 
     async def create_topic(self, memo: str = "", submit_keys: Sequence[PublicKey] = ()) -> TopicId:
@@ -103,67 +109,89 @@ class Hedera:
         transaction = TopicCreateTransaction(memo=_memo(memo))
         if submit_keys:
             transaction.set_submit_key(any_of(self.session.public, submit_keys))
-        receipt, _ = await self._execute(transaction, "create a topic")
+        cap = Tinybar(CREATE_FEE_CAP + len(submit_keys) * KEY_FEE_CAP)
+        receipt = await self._execute(transaction, "create a topic", cap)
         return TopicId(str(receipt.topic_id))
 
-    async def transfer(self, to: AccountId, amount: Tinybar, memo: str = "") -> str:
-        """Move money from this account; the transaction's id as mirrors write it. Raises LedgerError."""
-        transaction = TransferTransaction()
-        transaction.add_hbar_transfer(SdkAccount.from_string(self.account), -_amount(amount))
-        transaction.add_hbar_transfer(SdkAccount.from_string(_entity(to)), _amount(amount))
-        transaction.set_transaction_memo(_memo(memo))
-        _, transaction_id = await self._execute(transaction, f"transfer to {to}")
-        return transaction_id
+    async def transfer(
+        self, to: AccountId, amount: Tinybar, memo: str = "", *, key: str | None = None
+    ) -> str:
+        """Move money from this account; the transaction's id as mirrors write it.
 
-    async def submit(self, topic: TopicId, body: bytes) -> None:
+        A key names this transfer: however often it is asked for, also after a crash, it is made once. Without
+        one, a transfer of the same amount to the same account with the same memo is the same one until its
+        receipt is here: give each a memo or a key of its own. Raises LedgerError.
+        """
+        return await self._deliver(
+            Payment(AccountId(_entity(to)), Tinybar(_amount(amount)), _memo(memo)), key
+        )
+
+    async def submit(self, topic: TopicId, body: bytes, *, key: str | None = None) -> None:
         """Put a message on a topic, in chunks past 1,024 bytes, and wait for its receipts.
 
+        A key names this message: however often it is submitted, also after a crash, it is on the topic once.
+        Without one, the same body for the same topic is the same message until its receipts are here.
         Raises TopicRefused when it can never succeed, LedgerError when the network stays out of reach.
         """
         if not 1 <= len(body) <= MAX_BODY:
             raise TopicRefused(f"a topic message has 1 to {MAX_BODY} bytes, not {len(body)}; shorten it")
-        transaction = TopicMessageSubmitTransaction(
-            SdkTopic.from_string(_entity(topic)), body, chunk_size=CHUNK
-        )
-        await self._execute(transaction, f"write to topic {topic}", TopicRefused)
+        await self._deliver(Message(TopicId(_entity(topic)), body), key)
 
     def topic(self, topic: TopicId) -> "HederaTopic":
         """A topic to write to as this account, and to follow."""
         return HederaTopic(self, TopicId(_entity(topic)))
 
+    async def _deliver(self, deed: Deed, key: str | None) -> str:
+        """Its transaction id, once a deed's entry in the outbox is done."""
+        began = anyio.current_time()
+        flight = self._deliveries.begin(deed, key)
+        while flight.entry.state == "pending":
+            news = flight.news
+            await news.wait()
+            waited = anyio.current_time() - began
+            if flight.entry.state == "pending" and waited + flight.pause >= self._patience:
+                raise self._impatient(described(deed), flight.trouble, waited)
+        if flight.entry.state == "refused":
+            kind = TopicRefused if isinstance(deed, Message) else LedgerError
+            raise self._refusal(described(deed), flight.entry.status, kind)
+        return self._deliveries.transaction_id(flight.entry.start)
+
     async def _execute(
-        self, transaction: Transaction, deed: str, refusal: type[LedgerError] = LedgerError
-    ) -> tuple[TransactionReceipt, str]:
-        """The first receipt and the transaction's id, after as many attempts as patience allows."""
-        start = self._clock.next()
-        transaction.set_transaction_id(self.session.transaction_id(start))
-        submission = Submission(transaction)
+        self, transaction: Transaction, what: str, fee_cap: Tinybar, moved: int = 0
+    ) -> TransactionReceipt:
+        """The receipt of a transaction that is not kept, after as many attempts as patience allows."""
+        transaction.transaction_fee = int(fee_cap)
+        submission, _ = self._deliveries.passing(transaction, Tinybar(fee_cap + moved))
         began = anyio.current_time()
         pause = _FIRST_PAUSE
         while True:
-            client = self.session.client
-            attempt = partial(submission.advance, client)
             try:
-                await to_thread.run_sync(attempt, abandon_on_cancel=True, limiter=self._threads)
+                await self._deliveries.advance(submission)
             except Unreachable as error:
                 waited = anyio.current_time() - began
                 if waited + pause >= self._patience:
-                    nodes = ", ".join(self.network.nodes.values()) or self.network.name
-                    raise LedgerError(
-                        f"cannot {deed}: {error} at {nodes} for {waited:.1f} s; "
-                        "is the network up? check [ledger] nodes"
-                    ) from error
-                if not isinstance(error, Busy):
-                    self.session.renew(client)
+                    raise self._impatient(what, error, waited) from error
             except Refused as error:
-                remedy = _REMEDIES.get(error.status, "look the code up among Hedera's response codes")
-                kind = LedgerError if error.status in _MAY_PASS else refusal
-                raise kind(f"cannot {deed} as {self.account}: {error.status}; {remedy}") from error
+                raise self._refusal(what, error.status, LedgerError) from error
             else:
-                seconds, nanos = divmod(start, 1_000_000_000)
-                return submission.receipts[0], f"{self.account}-{seconds}-{nanos:09}"
+                return submission.receipts[0]
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _impatient(self, what: str, trouble: LedgerError | None, waited: float) -> LedgerError:
+        if isinstance(trouble, Refused):
+            return self._refusal(what, trouble.status, LedgerError)
+        if not isinstance(trouble, Unreachable):
+            return LedgerError(f"cannot {what} yet: {trouble}")
+        nodes = ", ".join(self.network.nodes.values()) or self.network.name
+        return LedgerError(
+            f"cannot {what}: {trouble} at {nodes} for {waited:.1f} s; is the network up? check [ledger] nodes"
+        )
+
+    def _refusal(self, what: str, status: str, kind: type[LedgerError]) -> LedgerError:
+        remedy = _REMEDIES.get(status, "look the code up among Hedera's response codes")
+        kind = LedgerError if status in _MAY_PASS else kind
+        return kind(f"cannot {what} as {self.account}: {status}; {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +201,9 @@ class HederaTopic:
     hedera: Hedera
     id: TopicId
 
-    async def submit(self, body: bytes) -> None:
-        """Put a message on the topic. Raises TopicRefused, LedgerError."""
-        await self.hedera.submit(self.id, body)
+    async def submit(self, body: bytes, *, key: str | None = None) -> None:
+        """Put a message on the topic, once a key. Raises TopicRefused, LedgerError."""
+        await self.hedera.submit(self.id, body, key=key)
 
     def follow(self) -> AsyncIterator[TopicMessage | None]:
         """Every message from the topic's first, verified, without end.
@@ -191,27 +219,51 @@ class HederaTopic:
 
 @asynccontextmanager
 async def _open(
-    network: Network, account: AccountId, key: SigningKey, patience: float
+    network: Network, account: AccountId, key: SigningKey, patience: float, outbox: Outbox | None
 ) -> AsyncIterator[Hedera]:
     async with Mirror(network.mirror_rest) as mirror:
         nodes = await to_thread.run_sync(nodes_of, network.name, network.nodes, abandon_on_cancel=True)
         session = Session(network.name, nodes, network.mirror_grpc, account, key)
-        try:
-            yield Hedera(account, session, mirror, network, patience)
-        finally:
-            session.close()
+        with ExitStack() as stack:
+            stack.callback(session.close)
+            if outbox is None:
+                outbox = stack.enter_context(Outbox.open(None, UNLIMITED))
+            async with _background() as tasks:
+                owner = f"{network.name} {account}"
+                deliveries = Deliveries(owner, account, session, mirror, outbox, tasks)
+                deliveries.resume()
+                yield Hedera(account, session, mirror, network, patience, deliveries)
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[TaskGroup]:
+    """Tasks that live as long as the context; its own errors are the caller's, and leave it as they are."""
+    tasks = anyio.create_task_group()
+    await tasks.__aenter__()
+    try:
+        yield tasks
+    finally:
+        tasks.cancel_scope.cancel()
+        # Told of the error in flight, it would wrap it in a group, which no `except LedgerError` catches.
+        await tasks.__aexit__(None, None, None)
 
 
 def open_hedera(
-    network: Network, account: AccountId, key: str | bytes, *, patience: float = 60.0
+    network: Network,
+    account: AccountId,
+    key: str | bytes,
+    *,
+    patience: float = 60.0,
+    outbox: Outbox | None = None,
 ) -> AbstractAsyncContextManager[Hedera]:
     """A network for use as an account with its private key (see `signing_key`).
 
-    What fails for want of an answer is tried again for `patience` seconds, and the attempt they end in; a
-    transaction lives for 120.
+    A call waits `patience` seconds for an answer, and the attempt they end in. What is unfinished in the
+    outbox is carried on with; without one, what is unfinished is forgotten in the end, and nothing limits
+    what is spent.
     Raises LedgerError.
     """
-    return _open(network, AccountId(_entity(account)), signing_key(key), patience)
+    return _open(network, AccountId(_entity(account)), signing_key(key), patience, outbox)
 
 
 def _entity(text: str) -> str:

@@ -68,20 +68,23 @@ class Busy(Unreachable):
 class Refused(LedgerError):
     """The network refused for good."""
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, at_consensus: bool) -> None:
         super().__init__(status)
         self.status = status
         """The name of Hedera's response code."""
+        self.at_consensus = at_consensus
+        """Whether the network as a whole says so; else one node, which may not know of an earlier attempt."""
 
 
 class TransactionClock:
     """Valid starts of an account's transactions: strictly increasing, with room for chunks in between."""
 
-    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, now: Callable[[], int] = time.time_ns, last: int = 0) -> None:
+        """Counts on from `last`, what an earlier process gave out; `now` is in nanoseconds."""
         self._now = now
         # Two processes that share an account rarely pick the same nanosecond.
         self._offset = secrets.randbelow(_STEP)
-        self._last = 0
+        self._last = last
 
     def next(self) -> Nanoseconds:
         """The valid start of the next transaction; up to 1,000 chunks may count on from it."""
@@ -251,7 +254,9 @@ def _translated(error: Exception) -> Unreachable | Refused:
         cause = error.last_error
     if isinstance(cause, PrecheckError | ReceiptStatusError):
         status = cause.status.name
-        return Busy(status) if status in _PASSING else Refused(status)
+        if status in _PASSING:
+            return Busy(status)
+        return Refused(status, at_consensus=isinstance(cause, ReceiptStatusError))
     if isinstance(cause, grpc.Call):
         return Unreachable(f"no node answered ({cause.code().name})")
     if isinstance(cause, RuntimeError):

@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from ledger.outbox import DEFAULT_SPEND_LIMIT
 from protocol.fields import AccountField, PeerField, TopicField
 from protocol.messages import first_error
 
@@ -93,9 +94,11 @@ class LedgerAccess(_Section):
 
 
 class LedgerSection(LedgerAccess):
-    """The same, and the run's topic on it."""
+    """The same, the run's topic on it, and what the node may spend there."""
 
     topic: TopicField
+    spend_limit: Annotated[int, Field(strict=True, ge=0, le=2**62)] = DEFAULT_SPEND_LIMIT
+    """Tinybar an hour, fees and transfers together; over it nothing is sent."""
 
 
 class LearnerSection(_Section):

@@ -13,6 +13,7 @@ import structlog
 
 from learners.client import open_learner
 from ledger.hedera import open_hedera
+from ledger.outbox import Outbox
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver
@@ -23,7 +24,7 @@ from node.net.transport import Transport
 from node.net.wire import open_wire
 from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
-from protocol.ids import Nanoseconds, PeerId
+from protocol.ids import Nanoseconds, PeerId, Tinybar
 from protocol.state import RunState
 
 log = structlog.get_logger("node.daemon")
@@ -59,9 +60,14 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
         return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
 
-    with Journal.open(config.data / "journal.db") as journal:
+    limit = Tinybar(ledger.spend_limit)
+    with (
+        Journal.open(config.data / "journal.db") as journal,
+        Outbox.open(config.data / "outbox.db", limit) as outbox,
+    ):
+        key = account_key(ledger, identity)
         async with (
-            open_hedera(network_of(ledger), ledger.account, account_key(ledger, identity)) as hedera,
+            open_hedera(network_of(ledger), ledger.account, key, outbox=outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(

@@ -10,6 +10,7 @@ from node.cli.exits import INTERRUPTED, refuse
 
 COMMANDS = {
     "audit": "Check a run from its topic alone.",
+    "cost": "Estimate what a run costs on Hedera.",
     "demo": "Run a network and several daemons on this machine, and audit what they did.",
     "found": "Found a run: create its topic and write the genesis record.",
     "identity": "Make, or show, a participant's key file.",

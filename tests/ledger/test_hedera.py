@@ -69,13 +69,14 @@ def test_two_members_write_at_once_and_everything_arrives_once(localnet, backend
         people = [await new_person(operator) for _ in range(2)]
         topic = await operator.create_topic("a run", [public(person.key) for person in people])
         sent = {person.account: {f"{person.account} {n}".encode() for n in range(15)} for person in people}
-        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-            for person in people:
-                opened = open_hedera(localnet.network, person.account, person.key.secret)
-                hedera = await stack.enter_async_context(opened)
-                for body in sent[person.account]:
+        async with AsyncExitStack() as stack:
+            opened = [open_hedera(localnet.network, each.account, each.key.secret) for each in people]
+            writers = [await stack.enter_async_context(hedera) for hedera in opened]
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            for hedera in writers:
+                for body in sent[hedera.account]:
                     tasks.start_soon(hedera.topic(topic).submit, body)
-            messages = await read(operator, topic, 30)
+        messages = await read(operator, topic, 30)
         assert [message.sequence for message in messages] == list(range(1, 31))
         for account, bodies in sent.items():
             assert {message.body for message in messages if message.payer == account} == bodies

@@ -2,7 +2,7 @@ import anyio
 import grpc
 import pytest
 
-from ledger import hedera as hedera_module
+from ledger import delivery as delivery_module
 from ledger import session as session_module
 from ledger.hedera import Network, open_hedera
 from ledger.topic import LedgerError, TopicRefused
@@ -15,7 +15,7 @@ TOPIC = TopicId("0.0.1001")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(hedera_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(delivery_module, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(session_module, "_MIN_BACKOFF", 0.001)
     monkeypatch.setattr(session_module, "_MAX_BACKOFF", 0.001)
     monkeypatch.setattr(session_module, "_RECEIPT_ATTEMPTS", 3)
