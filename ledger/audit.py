@@ -4,16 +4,18 @@ Needs neither the Hedera SDK nor torch. The state is the same fold that every da
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ledger.chunks import Dropped, History
+from ledger.evidence import Evidence
 from ledger.pages import RawEntry
+from ledger.participants import absent_from, credited, participants
 from ledger.topic import HistoryBroken, TopicMessage
 from protocol.errors import Ignore, Invalid
-from protocol.fold import read
+from protocol.fold import apply, read
 from protocol.ids import Nanoseconds, TopicId
-from protocol.records import Stamp
+from protocol.records import Stamp, parse_record
 from protocol.state import ClosedRound, RunState
 
 
@@ -46,6 +48,10 @@ class Audit:
     """Every closed round, with the votes that came late for it."""
     violations: list[Violation] = field(default_factory=list)
     ignored: list[Passed] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
+    """Members that contradicted themselves: what the fold allows for is no violation of the history."""
+    began: Nanoseconds | None = None
+    """Consensus time of the genesis record."""
     broken: bool = False
     """The history does not chain: nothing after that point is believed."""
     _history: History = field(init=False)
@@ -84,7 +90,12 @@ class Audit:
     def _apply(self, message: TopicMessage) -> None:
         stamp = Stamp(message.sequence, message.time, message.running_hash)
         try:
-            self.state = read(self.state, self.topic, message.body, stamp)
+            if self.state is None:
+                self.state, self.began = read(None, self.topic, message.body, stamp), stamp.time
+            else:
+                record = parse_record(message.body)
+                self.evidence.take(self.state, record, message.sequence)
+                self.state = apply(self.state, record, stamp)
         except Ignore as reason:
             self.ignored.append(Passed(message.sequence, str(reason)))
         except Invalid as fault:
@@ -128,12 +139,16 @@ def report(result: Audit) -> dict[str, Any]:
         "head": None if state is None else state.head,
         "credits": {} if state is None else dict(state.credits),
         "roster": [] if state is None else [{"peer": m.peer, "account": m.account} for m in state.roster],
-        "timeline": [timeline_entry(closed) for closed in result.rounds],
+        "timeline": [] if state is None else [timeline_entry(state, closed) for closed in result.rounds],
+        "equivocations": [asdict(proof) for proof in result.evidence.found.values()],
+        "participants": [] if state is None else participants(state, result.rounds),
+        "params": {} if state is None else state.params.model_dump(mode="json"),
+        "began": None if result.began is None else str_time(result.began),
     }
 
 
-def timeline_entry(closed: ClosedRound) -> dict[str, Any]:
-    """One round of the timeline: who proposed what, and who voted how."""
+def timeline_entry(state: RunState, closed: ClosedRound) -> dict[str, Any]:
+    """One round of the timeline: who proposed what, who voted how, and what it earned whom."""
     return {
         "round": closed.number,
         "ending": closed.ending,
@@ -150,6 +165,8 @@ def timeline_entry(closed: ClosedRound) -> dict[str, Any]:
             }
             for place, vote in enumerate(closed.votes)
         ],
+        "absent": sorted(absent_from(closed)),
+        "credits": dict(credited(state, closed)),
     }
 
 
