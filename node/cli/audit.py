@@ -1,6 +1,7 @@
 """`roundabout audit`: read a topic, check everything, say what does not hold."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import anyio
 import click
 
 from ledger.audit import Audit, audit, report
+from ledger.files import write_whole
 from ledger.mirror import Mirror
 from ledger.pages import RawEntry, SavedHistory, read_history, write_history
+from ledger.report_html import page
 from ledger.topic import LedgerError
 from node.cli.exits import FAILED, one_line
 from protocol.ids import TopicId, is_entity
@@ -28,9 +31,20 @@ from protocol.ids import TopicId, is_entity
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE", help="Save what the mirror returned."
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the report as a page for a browser.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
-    topic: str | None, mirror: str | None, pages: Path | None, save: Path | None, as_json: bool
+    topic: str | None,
+    mirror: str | None,
+    pages: Path | None,
+    save: Path | None,
+    html: Path | None,
+    as_json: bool,
 ) -> None:
     """Check a run from its topic alone: history, signatures, turns, tallies and credits.
 
@@ -51,9 +65,16 @@ def command(
         if not history.messages:
             raise LedgerError(f"topic {name} is empty: there is nothing to audit; check --topic")
         result = audit(name, history.messages)
+        if html is not None:
+            write_whole(html, page(report(result), again(name, mirror)).encode(), "the page")
     click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
     if not result.ok:
         raise SystemExit(FAILED)
+
+
+def again(topic: TopicId, mirror: str | None) -> str:
+    """The command with which anybody repeats an audit; a placeholder where we read a saved copy."""
+    return f"roundabout audit --topic {topic} --mirror {shlex.quote(mirror) if mirror else 'URL'}"
 
 
 async def fetch_history(url: str, topic: str) -> SavedHistory:
@@ -90,5 +111,9 @@ def summary(result: Audit) -> str:
         f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
     lines += [f"  message {v.sequence}: {v.reason}" for v in result.violations]
+    lines += [
+        f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
+        for e in facts["equivocations"]
+    ]
     lines += [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
     return "\n".join(lines)
