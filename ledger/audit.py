@@ -54,10 +54,11 @@ class Audit:
     """Consensus time of the genesis record."""
     broken: bool = False
     """The history does not chain: nothing after that point is believed."""
-    _history: History = field(init=False)
+    history: History = field(init=False)
+    """Where in the topic it stands."""
 
     def __post_init__(self) -> None:
-        self._history = History(self.topic)
+        self.history = History(self.topic)
 
     def add(self, entry: RawEntry) -> None:
         """Check the next entry that the mirror returned."""
@@ -65,10 +66,10 @@ class Audit:
             return
         self.messages += 1
         try:
-            results = self._history.add(entry)
+            results = self.history.add(entry)
         except HistoryBroken as error:
             self.broken = True
-            self.violations.append(Violation(self._history.sequence + 1, str(error)))
+            self.violations.append(Violation(self.history.sequence + 1, str(error)))
             return
         for result in results:
             if isinstance(result, Dropped):
@@ -78,9 +79,14 @@ class Audit:
 
     def finish(self) -> None:
         """What can be said only at the end of the history."""
-        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self._history.unfinished()]
+        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self.history.unfinished()]
         if self.state is None and not self.broken:
             self.violations.append(Violation(1, "no genesis record: this topic holds no run"))
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the last entry that holds."""
+        return self.history.sequence
 
     @property
     def ok(self) -> bool:
