@@ -89,7 +89,7 @@ def credits_chart(rounds: Sequence[Mapping[str, Any]], before: Mapping[str, int]
     accounts = list(steps[-1])
     top, height, head = max([1, *steps[-1].values()]), 190.0, 16.0
     parts = [
-        _rule(head + height * (1 - share), money(int(top * share), top), "grid") for share in (1, 0.5, 0)
+        _rule(head + height * (1 - share), _short(int(top * share), top), "grid") for share in (1, 0.5, 0)
     ]
     for account in sorted(accounts):
         points = " ".join(
@@ -115,10 +115,22 @@ def percent(ppm: int) -> str:
 
 def money(amount: int, top: int) -> str:
     """An amount of tinybar: in hbar where the largest amount beside it is worth it."""
-    if top < 1_000_000:
+    if unit(top) == "tinybar":
         return f"{amount} tinybar"
     whole, rest = divmod(amount, 100_000_000)
     return f"{whole}.{rest:08d}".rstrip("0").rstrip(".") + " \u210f"
+
+
+def unit(top: int) -> str:
+    """The unit that amounts up to `top` tinybar are shown in: hbar from a hundredth of one."""
+    return "tinybar" if top < 1_000_000 else "\u210f"
+
+
+def _short(amount: int, top: int) -> str:
+    """An amount for an axis, which has room for some seven characters: three digits are enough."""
+    if unit(top) == "tinybar":
+        return str(amount)
+    return f"{amount / 10**8:.3g}" if amount < 10**11 else f"{amount // 10**8}"
 
 
 def _x(place: int, count: int) -> float:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
-from ledger.charts import CHOICES, credits_chart, line_class, money, percent, votes_chart
+from ledger.charts import CHOICES, credits_chart, line_class, money, percent, unit, votes_chart
 from ledger.markup import Child, Markup, join, tag
 
 MAX_ROUNDS = 500
@@ -70,7 +70,8 @@ def _evidence(found: Report) -> Markup | None:
         "section",
         tag("h2", f"{_count(len(proofs), 'equivocation')} proven"),
         tag(
-            "p", "A member signed two bodies that differ. The rules allow for it, so the history still holds."
+            "p",
+            "A member signed two bodies that differ: its fault, and none of the history. See docs/audit.md.",
         ),
         _listed(
             proofs,
@@ -126,7 +127,7 @@ def _charts(found: Report, shown: Sequence[Report]) -> list[Markup]:
         ),
         tag(
             "section",
-            tag("h2", "Credits by round"),
+            tag("h2", f"Credits by round, in {unit(top)}"),
             credits_chart(shown, before),
             tag(
                 "ul",

@@ -156,7 +156,7 @@ def test_a_reward_that_is_shared_goes_to_the_contributors() -> None:
 @given(st.lists(st.sampled_from(["accept", "reject", "neutral", "pass", "expire", "late"]), max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_credits_by_round_and_by_member_add_up(moves: list[str]) -> None:
-    run = ChainedRun()
+    run = ChainedRun(inactive_after=100)
     for move in moves:
         play(run, move)
     found = found_in(run)

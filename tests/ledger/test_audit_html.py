@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import ledger.report_html
 from ledger.audit import audit, report
-from ledger.charts import money, percent
+from ledger.charts import credits_chart, money, percent
 from ledger.files import write_whole
 from ledger.markup import tag, text
 from ledger.report_html import page
@@ -199,6 +199,22 @@ def test_numbers_as_people_read_them() -> None:
         "10 \u210f",
         "0.00000001 \u210f",
     ]
+
+
+def test_labels_of_an_axis_fit_beside_it() -> None:
+    for top in (1, 999_999, 10**6, 55_000_000, 10**11, 2**53):
+        found = {"timeline": [{"round": 1, "credits": {"0.0.1": top}, "votes": []}]}
+        labels = re.findall(r'<text [^>]*text-anchor="end">([^<]*)<', credits_chart(found["timeline"], {}))
+        assert len(labels) == 3
+        assert all(len(label) <= 9 for label in labels)
+
+
+def test_a_chart_that_begins_late_begins_with_what_was_earned_before() -> None:
+    shown = [{"round": 9, "credits": {"0.0.1": 50}, "votes": []}]
+    drawing = credits_chart(shown, {"0.0.1": 50, "0.0.2": 100})
+    first, second = re.findall(r'points="([^"]*)"', drawing)
+    assert [point.split(",")[1] for point in first.split()] == ["111.0", "16.0"]
+    assert [point.split(",")[1] for point in second.split()] == ["16.0", "16.0"]
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
