@@ -4,16 +4,18 @@ Needs neither the Hedera SDK nor torch. The state is the same fold that every da
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ledger.chunks import Dropped, History
+from ledger.evidence import Evidence
 from ledger.pages import RawEntry
+from ledger.participants import absent_from, credited, participants
 from ledger.topic import HistoryBroken, TopicMessage
 from protocol.errors import Ignore, Invalid
-from protocol.fold import read
+from protocol.fold import apply, read
 from protocol.ids import Nanoseconds, TopicId
-from protocol.records import Stamp
+from protocol.records import Stamp, parse_record
 from protocol.state import ClosedRound, RunState
 
 
@@ -46,12 +48,17 @@ class Audit:
     """Every closed round, with the votes that came late for it."""
     violations: list[Violation] = field(default_factory=list)
     ignored: list[Passed] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
+    """Members that contradicted themselves: what the fold allows for is no violation of the history."""
+    began: Nanoseconds | None = None
+    """Consensus time of the genesis record."""
     broken: bool = False
     """The history does not chain: nothing after that point is believed."""
-    _history: History = field(init=False)
+    history: History = field(init=False)
+    """Where in the topic it stands."""
 
     def __post_init__(self) -> None:
-        self._history = History(self.topic)
+        self.history = History(self.topic)
 
     def add(self, entry: RawEntry) -> None:
         """Check the next entry that the mirror returned."""
@@ -59,10 +66,10 @@ class Audit:
             return
         self.messages += 1
         try:
-            results = self._history.add(entry)
+            results = self.history.add(entry)
         except HistoryBroken as error:
             self.broken = True
-            self.violations.append(Violation(self._history.sequence + 1, str(error)))
+            self.violations.append(Violation(self.history.sequence + 1, str(error)))
             return
         for result in results:
             if isinstance(result, Dropped):
@@ -72,9 +79,14 @@ class Audit:
 
     def finish(self) -> None:
         """What can be said only at the end of the history."""
-        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self._history.unfinished()]
+        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self.history.unfinished()]
         if self.state is None and not self.broken:
             self.violations.append(Violation(1, "no genesis record: this topic holds no run"))
+
+    @property
+    def sequence(self) -> int:
+        """The sequence number of the last entry that holds."""
+        return self.history.sequence
 
     @property
     def ok(self) -> bool:
@@ -84,7 +96,12 @@ class Audit:
     def _apply(self, message: TopicMessage) -> None:
         stamp = Stamp(message.sequence, message.time, message.running_hash)
         try:
-            self.state = read(self.state, self.topic, message.body, stamp)
+            if self.state is None:
+                self.state, self.began = read(None, self.topic, message.body, stamp), stamp.time
+            else:
+                record = parse_record(message.body)
+                self.evidence.take(self.state, record, message.sequence)
+                self.state = apply(self.state, record, stamp)
         except Ignore as reason:
             self.ignored.append(Passed(message.sequence, str(reason)))
         except Invalid as fault:
@@ -128,12 +145,16 @@ def report(result: Audit) -> dict[str, Any]:
         "head": None if state is None else state.head,
         "credits": {} if state is None else dict(state.credits),
         "roster": [] if state is None else [{"peer": m.peer, "account": m.account} for m in state.roster],
-        "timeline": [timeline_entry(closed) for closed in result.rounds],
+        "timeline": [] if state is None else [timeline_entry(state, closed) for closed in result.rounds],
+        "equivocations": [asdict(proof) for proof in result.evidence.found.values()],
+        "participants": [] if state is None else participants(state, result.rounds),
+        "params": {} if state is None else state.params.model_dump(mode="json"),
+        "began": None if result.began is None else str_time(result.began),
     }
 
 
-def timeline_entry(closed: ClosedRound) -> dict[str, Any]:
-    """One round of the timeline: who proposed what, and who voted how."""
+def timeline_entry(state: RunState, closed: ClosedRound) -> dict[str, Any]:
+    """One round of the timeline: who proposed what, who voted how, and what it earned whom."""
     return {
         "round": closed.number,
         "ending": closed.ending,
@@ -150,6 +171,8 @@ def timeline_entry(closed: ClosedRound) -> dict[str, Any]:
             }
             for place, vote in enumerate(closed.votes)
         ],
+        "absent": sorted(absent_from(closed)),
+        "credits": dict(credited(state, closed)),
     }
 
 

@@ -41,12 +41,12 @@ class Dropped:
     reason: str
 
 
-# Payer; then the initial transaction id: account, valid start, nonce, scheduled.
-_Key = tuple[str, str, str, int, bool]
+GroupKey = tuple[str, str, str, int, bool]
+"""Payer; then the initial transaction id: account, valid start, nonce, scheduled."""
 
 
 @dataclass(slots=True)
-class _Open:
+class OpenGroup:
     """A message of which some chunks are here."""
 
     sequence: int
@@ -80,7 +80,8 @@ class History:
         """Its consensus time."""
         self.running_hash = running_hash
         """The 48 bytes after it."""
-        self._open: dict[_Key, _Open] = {}
+        self.open: dict[GroupKey, OpenGroup] = {}
+        """Messages of which chunks are missing, in the order of their first chunks."""
 
     def add(self, raw: RawEntry) -> tuple[TopicMessage | Dropped, ...]:
         """Take the next entry as the mirror returned it; what it completes and what it leaves behind.
@@ -94,7 +95,7 @@ class History:
 
     def unfinished(self) -> tuple[Dropped, ...]:
         """What is still waiting for chunks; at the end of an audit these are dropped too."""
-        return tuple(part.dropped("its other chunks are missing") for part in self._open.values())
+        return tuple(part.dropped("its other chunks are missing") for part in self.open.values())
 
     def _verified(self, raw: RawEntry) -> tuple[MessageEntry, bytes]:
         """The entry and its bytes, given that it chains to the one before. Raises HistoryBroken."""
@@ -162,38 +163,38 @@ class History:
             initial.nonce or 0,
             bool(initial.scheduled),
         )
-        group = self._open.get(key)
+        group = self.open.get(key)
         if group is None:
-            if len(self._open) == MAX_OPEN:
+            if len(self.open) == MAX_OPEN:
                 yield self._evict()
             payer = AccountId(entry.payer_account_id)
-            group = self._open[key] = _Open(self.sequence, self.time, payer, chunk.total)
+            group = self.open[key] = OpenGroup(self.sequence, self.time, payer, chunk.total)
         if group.total != chunk.total:
-            yield self._open.pop(key).dropped(
+            yield self.open.pop(key).dropped(
                 f"its chunks disagree on their number: {group.total} or {chunk.total}"
             )
             return
         group.parts.setdefault(chunk.number, body)
         if sum(map(len, group.parts.values())) > MAX_MESSAGE:
-            yield self._open.pop(key).dropped(f"it is longer than {MAX_MESSAGE} bytes")
+            yield self.open.pop(key).dropped(f"it is longer than {MAX_MESSAGE} bytes")
         elif len(group.parts) == group.total:
-            del self._open[key]
+            del self.open[key]
             yield self._message(entry, b"".join(group.parts[n] for n in range(1, group.total + 1)))
 
     def _expired(self) -> Iterator[Dropped]:
         # Groups stand in the order of their first chunks, so the first that is young enough ends the search.
-        while self._open:
-            key = next(iter(self._open))
-            if self.time - self._open[key].time <= CHUNK_WINDOW:
+        while self.open:
+            key = next(iter(self.open))
+            if self.time - self.open[key].time <= CHUNK_WINDOW:
                 return
             seconds = CHUNK_WINDOW // SECOND
-            yield self._open.pop(key).dropped(f"it was unfinished {seconds} s after its first chunk")
+            yield self.open.pop(key).dropped(f"it was unfinished {seconds} s after its first chunk")
 
     def _evict(self) -> Dropped:
         """Make room at the expense of who has most unfinished messages, so that a flood drowns itself."""
-        flooder, _ = Counter(group.payer for group in self._open.values()).most_common(1)[0]
-        key = next(key for key, group in self._open.items() if group.payer == flooder)
-        return self._open.pop(key).dropped(f"more than {MAX_OPEN} messages were unfinished at a time")
+        flooder, _ = Counter(group.payer for group in self.open.values()).most_common(1)[0]
+        key = next(key for key, group in self.open.items() if group.payer == flooder)
+        return self.open.pop(key).dropped(f"more than {MAX_OPEN} messages were unfinished at a time")
 
     def _message(self, entry: MessageEntry, body: bytes) -> TopicMessage:
         return TopicMessage(

@@ -1,6 +1,10 @@
 """`roundabout audit`: read a topic, check everything, say what does not hold."""
 
 import json
+import shlex
+from collections.abc import Callable
+from contextlib import aclosing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +12,14 @@ import anyio
 import click
 
 from ledger.audit import Audit, audit, report
+from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
+from ledger.files import write_whole
 from ledger.mirror import Mirror
 from ledger.pages import RawEntry, SavedHistory, read_history, write_history
+from ledger.report_html import page
 from ledger.topic import LedgerError
 from node.cli.exits import FAILED, one_line
+from node.cli.follow import follow
 from protocol.ids import TopicId, is_entity
 
 
@@ -28,9 +36,29 @@ from protocol.ids import TopicId, is_entity
 @click.option(
     "--save", type=click.Path(path_type=Path), metavar="FILE", help="Save what the mirror returned."
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the report as a page for a browser.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Go on where the last audit with this file ended, and put this one aside in it.",
+)
+@click.option("--follow", "following", is_flag=True, help="Go on as messages arrive, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
-    topic: str | None, mirror: str | None, pages: Path | None, save: Path | None, as_json: bool
+    topic: str | None,
+    mirror: str | None,
+    pages: Path | None,
+    save: Path | None,
+    html: Path | None,
+    checkpoint: Path | None,
+    following: bool,
+    as_json: bool,
 ) -> None:
     """Check a run from its topic alone: history, signatures, turns, tallies and credits.
 
@@ -38,27 +66,78 @@ def command(
     """
     if topic is not None and not is_entity(topic):
         raise click.UsageError(f"{topic!r} is no topic; it reads 0.0.1234")
+    if save is not None and (following or checkpoint is not None):
+        raise click.UsageError("--save keeps a whole history; leave out --follow and --checkpoint")
     with one_line(LedgerError):
-        if pages is not None and mirror is None:
-            history = read_history(pages)
+        if pages is not None and mirror is None and not following:
+            result = from_pages(read_history(pages), topic, save, checkpoint)
         elif mirror is not None and topic is not None and pages is None:
-            history = anyio.run(fetch_history, mirror, topic)
+            name = TopicId(topic)
+            if save is not None:
+                result = from_pages(anyio.run(fetch_history, mirror, name), topic, save, None)
+            else:
+                result = put_aside(checkpoint, name)
+                say = partial(click.echo, err=as_json) if following else None
+                # Ctrl-C is how following ends; without it, an interruption is no verdict.
+                with suppress(KeyboardInterrupt) if following else nullcontext():
+                    anyio.run(read_mirror, mirror, result, say)
         else:
-            raise click.UsageError("give either --topic ID and --mirror URL, or --pages FILE")
-        if save is not None:
-            write_history(save, history.messages, history.transactions)
-        name = TopicId(topic) if topic is not None else topic_of(history.messages)
-        if not history.messages:
-            raise LedgerError(f"topic {name} is empty: there is nothing to audit; check --topic")
-        result = audit(name, history.messages)
+            raise click.UsageError(
+                "give either --topic ID and --mirror URL, or --pages FILE without --follow"
+            )
+        if not result.messages:
+            raise LedgerError(f"topic {result.topic} is empty: there is nothing to audit; check --topic")
+        if checkpoint is not None and not result.broken:
+            write_checkpoint(checkpoint, result)
+        result.finish()
+        if html is not None:
+            write_whole(html, page(report(result), again(result.topic, mirror)).encode(), "the page")
     click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
     if not result.ok:
         raise SystemExit(FAILED)
 
 
-async def fetch_history(url: str, topic: str) -> SavedHistory:
+def from_pages(history: SavedHistory, topic: str | None, save: Path | None, checkpoint: Path | None) -> Audit:
+    """The audit of a history that is here as a whole, not finished yet. Raises LedgerError."""
+    if save is not None:
+        write_history(save, history.messages, history.transactions)
+    result = put_aside(checkpoint, TopicId(topic) if topic is not None else topic_of(history.messages))
+    stands_at = result.sequence
+    if stands_at:
+        confirm(result, next(iter(history.messages[stands_at - 1 : stands_at]), None))
+    for entry in history.messages[stands_at:]:
+        result.add(entry)
+    return result
+
+
+async def read_mirror(url: str, result: Audit, say: Callable[[str], None] | None) -> None:
+    """Audit what a mirror has after where the audit stands; where there is `say`, without end."""
+    async with Mirror(url) as mirror:
+        if result.sequence:
+            async with aclosing(mirror.messages(result.topic, result.sequence - 1)) as entries:
+                confirm(result, await anext(entries, None))
+        if say is not None:
+            await follow(mirror, result, say)
+            return
+        async with aclosing(mirror.messages(result.topic, result.sequence)) as entries:
+            async for entry in entries:
+                result.add(entry)
+                if result.broken:
+                    return
+
+
+def put_aside(checkpoint: Path | None, topic: TopicId) -> Audit:
+    """The audit to go on with: a new one without a checkpoint. Raises LedgerError."""
+    return Audit(topic) if checkpoint is None else read_checkpoint(checkpoint, topic)
+
+
+def again(topic: TopicId, mirror: str | None) -> str:
+    """The command with which anybody repeats an audit; a placeholder where we read a saved copy."""
+    return f"roundabout audit --topic {topic} --mirror {shlex.quote(mirror) if mirror else 'URL'}"
+
+
+async def fetch_history(url: str, name: TopicId) -> SavedHistory:
     """All that a mirror has of a topic, and the transactions of the accounts in its roster."""
-    name = TopicId(topic)
     async with Mirror(url) as mirror:
         messages = [entry async for entry in mirror.messages(name)]
         found = audit(name, messages)
@@ -90,5 +169,9 @@ def summary(result: Audit) -> str:
         f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
     lines += [f"  message {v.sequence}: {v.reason}" for v in result.violations]
+    lines += [
+        f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
+        for e in facts["equivocations"]
+    ]
     lines += [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
     return "\n".join(lines)

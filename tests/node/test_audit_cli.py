@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,8 @@ class FakeMirror:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def messages(self, topic: str) -> AsyncIterator[dict[str, Any]]:
-        for entry in ENTRIES:
+    async def messages(self, topic: str, after: int = 0) -> AsyncGenerator[dict[str, Any], None]:
+        for entry in ENTRIES[after:]:
             yield entry
 
     async def transactions(self, account: str) -> list[dict[str, Any]]:
@@ -204,3 +204,33 @@ def test_a_bug_beside_a_known_error_is_loud() -> None:
     both = ExceptionGroup("tasks", [LedgerError("away"), RuntimeError("a bug of ours")])
     with pytest.raises(ExceptionGroup), one_line(LedgerError):
         raise both
+
+
+# ---- the page ----
+
+
+def test_the_page_is_written_and_says_how_to_repeat_the_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.cli.audit, "Mirror", FakeMirror)
+    file = tmp_path / "report.html"
+    result = audit("--topic", "0.0.1001", "--mirror", "http://mirror/x y", "--html", file)
+    assert result.exit_code == 0
+    written = file.read_text(encoding="utf-8")
+    assert PLAYED.now.head in written
+    assert "roundabout audit --topic 0.0.1001 --mirror &#x27;http://mirror/x y&#x27;" in written
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_history_with_violations_has_a_page_too(tmp_path: Path) -> None:
+    run = ChainedRun()
+    run.put_wrong(run.close(round=9))
+    file = tmp_path / "report.html"
+    result = audit("--pages", saved(tmp_path, run.entries), "--html", file)
+    assert result.exit_code == 1
+    assert "round 9 is not open" in file.read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path, pages: Path) -> None:
+    line = refusal(audit("--pages", pages, "--html", tmp_path / "no" / "report.html"))
+    assert "cannot write the page" in line
