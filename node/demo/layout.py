@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = ".roundabout-demo"
-RESULTS = ("audit.json", "summary.json", "topic.json", "processes.json", "rounds.png")
+RESULTS = ("audit.json", "summary.json", "topic.json", "processes.json", "report.html", "rounds.png")
 
 
 class DemoError(Exception):

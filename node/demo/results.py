@@ -19,7 +19,15 @@ async def audit(demo: Demo, topic: TopicId) -> bool:
     """Run the auditor on the topic, as anybody could; whether everything holds."""
     out = demo.layout.out
     where = ["--topic", topic, "--mirror", demo.facts["mirror_rest"]]
-    command = roundabout("audit", *where, "--save", str(out / "topic.json"), "--json")
+    command = roundabout(
+        "audit",
+        *where,
+        "--save",
+        str(out / "topic.json"),
+        "--json",
+        "--html",
+        str(out / "report.html"),
+    )
     done = await anyio.run_process(command, check=False)
     if done.returncode not in (0, 1):
         raise DemoError(f"the audit could not be run: {done.stderr.decode(errors='replace').strip()}")

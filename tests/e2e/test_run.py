@@ -46,6 +46,7 @@ def test_a_run_from_beginning_to_audit(demo: Demo) -> None:
     for policy in ("initial", "final", "alone"):
         assert set(summary["lap_success"][policy]) == families
         assert all(0 <= value <= 1 for value in summary["lap_success"][policy].values())
+    assert "audit of topic" in (run.out / "report.html").read_text()
     assert (run.out / "rounds.png").read_bytes().startswith(b"\x89PNG")
     check_offline(run.out)
 
