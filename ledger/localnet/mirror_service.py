@@ -14,10 +14,9 @@ from ledger.hiero import (
     mirror_network_service_pb2,
     timestamp_pb2,
 )
-from ledger.localnet.errors import Refused
 from ledger.localnet.network import LocalNetwork
 from ledger.localnet.rest_json import NODE_CERT_HASH
-from ledger.localnet.state import NODE, SECOND_NS
+from ledger.localnet.state import NODE, SECOND_NS, entity_num
 from ledger.localnet.state import Message as TopicMessage
 from ledger.running_hash import RUNNING_HASH_VERSION
 
@@ -48,16 +47,16 @@ class MirrorService(grpc.GenericRpcHandler):
     async def _on_subscribe(self, request: bytes, context: _Context) -> AsyncIterator[bytes]:
         query = mirror_consensus_service_pb2.ConsensusTopicQuery()
         await _parse(query, request, context)
-        try:
-            topic = self._network.ledger.topic(query.topicID)
-        except Refused:
+        asked = query.topicID
+        topic = entity_num(asked.shardNum, asked.realmNum, asked.topicNum)
+        if topic not in self._network.ledger.topics:
             await context.abort(grpc.StatusCode.NOT_FOUND, "Topic does not exist")
         start = (
             _nanoseconds(query.consensusStartTime) if query.HasField("consensusStartTime") else time.time_ns()
         )
         end = _nanoseconds(query.consensusEndTime) if query.HasField("consensusEndTime") else None
         left = query.limit or None
-        async for message in self._follow(topic.num, start, end):
+        async for message in self._follow(asked.topicNum, start, end):
             yield _topic_response(message).SerializeToString()
             left = None if left is None else left - 1
             if left == 0:

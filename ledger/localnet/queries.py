@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2
-from ledger.localnet.envelope import transaction_key
+from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2, timestamp_pb2
+from ledger.localnet.envelope import any_transaction_key
 from ledger.localnet.errors import Refused
 from ledger.localnet.fees import QUERY_COST
-from ledger.localnet.state import Entry, Ledger
+from ledger.localnet.keys import ED25519_BYTES
+from ledger.localnet.state import SECOND_NS, Entry, Ledger
 
 LEDGER_ID = b"\x03"
 """The id that SDKs give a network of one's own."""
@@ -67,6 +68,33 @@ def _topic_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.R
         info.autoRenewAccount.accountNum = topic.auto_renew_account
 
 
+def _schedule_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    schedule = ledger.schedule(query.scheduleGetInfo.scheduleID, ledger.time)
+    info = response.scheduleGetInfo.scheduleInfo
+    info.scheduleID.scheduleNum = schedule.num
+    info.creatorAccountID.accountNum = schedule.creator
+    info.payerAccountID.accountNum = schedule.payer
+    info.scheduledTransactionBody.CopyFrom(schedule.body)
+    info.scheduledTransactionID.CopyFrom(schedule.transaction_id)
+    info.memo = schedule.memo
+    info.expirationTime.CopyFrom(_timestamp(schedule.expires))
+    info.ledger_id = LEDGER_ID
+    info.signers.SetInParent()
+    for item in schedule.signatories:
+        key = info.signers.keys.add()
+        setattr(key, "ed25519" if len(item.key) == ED25519_BYTES else "ECDSA_secp256k1", item.key)
+    if schedule.admin_key is not None:
+        info.adminKey.CopyFrom(schedule.admin_key)
+    if schedule.executed is not None:
+        info.execution_time.CopyFrom(_timestamp(schedule.executed))
+    if schedule.deleted is not None:
+        info.deletion_time.CopyFrom(_timestamp(schedule.deleted))
+
+
+def _timestamp(time: int) -> timestamp_pb2.Timestamp:
+    return timestamp_pb2.Timestamp(seconds=time // SECOND_NS, nanos=time % SECOND_NS)
+
+
 def _receipt(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
     entry = _find(ledger, query.transactionGetReceipt.transactionID, ResponseCode.RECEIPT_NOT_FOUND)
     response.transactionGetReceipt.receipt.CopyFrom(entry.record.receipt)
@@ -79,7 +107,7 @@ def _record(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Respo
 
 def _find(ledger: Ledger, transaction_id: basic_types_pb2.TransactionID, missing: ResponseCode) -> Entry:
     try:
-        key = transaction_key(transaction_id)
+        key = any_transaction_key(transaction_id)
     except Refused:
         raise Refused(ResponseCode.INVALID_TRANSACTION_ID) from None
     entry = ledger.by_id.get(key)
@@ -92,6 +120,7 @@ QUERIES: dict[str, QueryKind] = {
     "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", 0, _balance),
     "cryptoGetInfo": QueryKind("cryptoGetInfo", QUERY_COST, _account_info),
     "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", QUERY_COST, _topic_info),
+    "scheduleGetInfo": QueryKind("scheduleGetInfo", QUERY_COST, _schedule_info),
     "transactionGetReceipt": QueryKind("transactionGetReceipt", 0, _receipt),
     "transactionGetRecord": QueryKind("transactionGetRecord", QUERY_COST, _record),
 }
