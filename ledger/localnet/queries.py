@@ -68,6 +68,27 @@ def _topic_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.R
         info.autoRenewAccount.accountNum = topic.auto_renew_account
 
 
+def _file_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    file = ledger.file(query.fileGetInfo.fileID)
+    info = response.fileGetInfo.fileInfo
+    info.fileID.fileNum = file.num
+    info.size = len(file.contents)
+    info.memo = file.memo
+    info.deleted = file.is_deleted
+    info.expirationTime.CopyFrom(_timestamp(file.expires))
+    info.keys.keys.extend(file.keys)
+    info.ledger_id = LEDGER_ID
+
+
+def _file_contents(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    file = ledger.file(query.fileGetContents.fileID)
+    if file.is_deleted:
+        raise Refused(ResponseCode.FILE_DELETED)
+    answer = response.fileGetContents.fileContents
+    answer.fileID.fileNum = file.num
+    answer.contents = file.contents
+
+
 def _schedule_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
     schedule = ledger.schedule(query.scheduleGetInfo.scheduleID, ledger.time)
     info = response.scheduleGetInfo.scheduleInfo
@@ -120,6 +141,8 @@ QUERIES: dict[str, QueryKind] = {
     "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", 0, _balance),
     "cryptoGetInfo": QueryKind("cryptoGetInfo", QUERY_COST, _account_info),
     "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", QUERY_COST, _topic_info),
+    "fileGetInfo": QueryKind("fileGetInfo", QUERY_COST, _file_info),
+    "fileGetContents": QueryKind("fileGetContents", QUERY_COST, _file_contents),
     "scheduleGetInfo": QueryKind("scheduleGetInfo", QUERY_COST, _schedule_info),
     "transactionGetReceipt": QueryKind("transactionGetReceipt", 0, _receipt),
     "transactionGetRecord": QueryKind("transactionGetRecord", QUERY_COST, _record),

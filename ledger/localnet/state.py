@@ -90,6 +90,21 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of the Hedera File Service."""
+
+    num: int
+    created: int
+    memo: str
+    keys: tuple[basic_types_pb2.Key, ...]
+    """Who may change it; nobody where there are none."""
+    contents: bytes
+    expires: int
+    """Nanoseconds; shown, and without effect."""
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Signatory:
     """Who has signed a schedule, and when."""
 
@@ -151,6 +166,7 @@ class Ledger:
     """In the order of their creation, expired ones included."""
     schedule_by_content: dict[bytes, int] = field(default_factory=dict)
     """The last schedule of each content, by the content's digest."""
+    files: dict[int, StoredFile] = field(default_factory=dict)
     messages: dict[int, list[Message]] = field(default_factory=dict)
     """By topic; the message with sequence number n is at n - 1."""
     entries: list[Entry] = field(default_factory=list)
@@ -175,6 +191,13 @@ class Ledger:
         if num is None or num not in self.topics or self.topics[num].is_deleted:
             raise Refused(ResponseCode.INVALID_TOPIC_ID)
         return self.topics[num]
+
+    def file(self, file_id: basic_types_pb2.FileID) -> StoredFile:
+        """The file that an id names, deleted or not. Raises Refused: INVALID_FILE_ID."""
+        num = entity_num(file_id.shardNum, file_id.realmNum, file_id.fileNum)
+        if num is None or num not in self.files:
+            raise Refused(ResponseCode.INVALID_FILE_ID)
+        return self.files[num]
 
     def schedule(self, schedule_id: basic_types_pb2.ScheduleID, time: int) -> Schedule:
         """The schedule that an id names and that has not expired. Raises Refused: INVALID_SCHEDULE_ID."""

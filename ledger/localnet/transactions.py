@@ -13,7 +13,7 @@ from ledger.hiero import (
     transaction_receipt_pb2,
     transaction_record_pb2,
 )
-from ledger.localnet import accounts, schedules, topics
+from ledger.localnet import accounts, schedules, stored_files, topics
 from ledger.localnet.envelope import Envelope
 from ledger.localnet.errors import Refused
 from ledger.localnet.execution import Execution, Kind
@@ -203,6 +203,22 @@ _PLAIN: dict[str, Kind] = {
         frozenset({"topicID", "message", "chunkInfo"}),
         topics.submit_message_signers,
     ),
+    "fileCreate": Kind(
+        "FILECREATE",
+        stored_files.create_file,
+        dollars("0.05"),
+        frozenset({"expirationTime", "keys", "contents", "memo"}),
+        stored_files.create_file_signers,
+    ),
+    "fileAppend": Kind(
+        "FILEAPPEND",
+        stored_files.append_file,
+        dollars("0.05"),
+        frozenset({"fileID", "contents"}),
+        stored_files.append_file_signers,
+    ),
+    # Any one key is enough: not a list of those that must sign, so it is not scheduled here.
+    "fileDelete": Kind("FILEDELETE", stored_files.delete_file, dollars("0.007"), frozenset({"fileID"})),
 }
 
 _SCHEDULABLE = {name: kind for name, kind in _PLAIN.items() if kind.signers is not None}

@@ -105,7 +105,7 @@ def test_precheck_refuses_before_anything_is_charged():
     cheap = topic_body(NOW + 1)
     cheap.transactionFee = 9_999_999
     unknown = body_at(NOW + 1)
-    unknown.fileCreate.memo = "not here"
+    unknown.tokenCreation.memo = "not here"
     half_known = topic_body(NOW + 1)
     half_known.consensusCreateTopic.fee_schedule_key.ed25519 = bytes(32)
     scheduled = topic_body(NOW + 1)
