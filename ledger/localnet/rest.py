@@ -1,7 +1,7 @@
 """The mirror node's REST face: topics, messages, transactions, accounts, balances, the network; read only."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -24,7 +24,7 @@ from ledger.localnet.rest_query import (
     parse_timestamp,
     select,
 )
-from ledger.localnet.state import OPERATOR, Entry, Ledger, Topic
+from ledger.localnet.state import NODES, OPERATOR, Entry, Ledger, Topic
 from ledger.localnet.transactions import KINDS
 
 API = "/api/v1"
@@ -39,7 +39,7 @@ class NotFound(Exception):
 class MirrorRest:
     """The endpoints over one network."""
 
-    def __init__(self, network: LocalNetwork, node_ports: tuple[int, ...]) -> None:
+    def __init__(self, network: LocalNetwork, node_ports: Mapping[int, tuple[int, ...]]) -> None:
         self._network = network
         self._node_ports = node_ports
 
@@ -71,7 +71,7 @@ class MirrorRest:
 
     @property
     def _ledger(self) -> Ledger:
-        return self._network.ledger
+        return self._network.mirror
 
     def _topic(self, request: Request) -> Json:
         _query(request, frozenset(), "asc")
@@ -197,10 +197,13 @@ class MirrorRest:
 
     def _nodes(self, request: Request) -> Json:
         query = _query(request, frozenset({"file.id", "node.id"}), "asc")
-        is_wanted = 0 in query.window("node.id", parse_integer)
-        nodes = (
-            [rest_json.node(self._ledger.accounts[OPERATOR].created, self._node_ports)] if is_wanted else []
-        )
+        wanted = query.window("node.id", parse_integer)
+        created = self._ledger.accounts[OPERATOR].created
+        nodes = [
+            rest_json.node(created, num, ports)
+            for num, ports in self._node_ports.items()
+            if num - NODES[0] in wanted
+        ]
         return {"links": {"next": None}, "nodes": nodes}
 
     def _exchange_rate(self, request: Request) -> Json:

@@ -7,7 +7,7 @@ from ledger.hiero import ResponseCode, basic_types_pb2, consensus_submit_message
 from ledger.localnet.fees import CENTS_PER_HBAR, RATE_EXPIRES_S
 from ledger.localnet.keys import ED25519_BYTES
 from ledger.localnet.state import (
-    NODE,
+    NODES,
     SECOND_NS,
     Account,
     Allowance,
@@ -23,6 +23,8 @@ from ledger.running_hash import RUNNING_HASH_VERSION
 
 Json = dict[str, Any]
 
+WARNING = "localnet: one sequencer behind every node, not a public network"
+"""What the address book says of each node."""
 NODE_CERT_HASH = "0x" + "00" * 48
 """The node has no certificate; SDKs insist on the form of its hash."""
 
@@ -212,19 +214,19 @@ def _signatory(value: Signatory) -> Json:
     }
 
 
-def node(created: int, ports: tuple[int, ...]) -> Json:
-    """The one consensus node."""
+def node(created: int, num: int, ports: tuple[int, ...]) -> Json:
+    """One consensus node."""
     return {
         "admin_key": None,
         "decline_reward": False,
-        "description": "localnet",
+        "description": WARNING,
         "file_id": "0.0.102",
         "max_stake": 0,
         "memo": "",
         "min_stake": 0,
-        "node_account_id": entity(NODE),
+        "node_account_id": entity(num),
         "node_cert_hash": NODE_CERT_HASH,
-        "node_id": 0,
+        "node_id": num - NODES[0],
         "public_key": "0x",
         "reward_rate_start": 0,
         "service_endpoints": [

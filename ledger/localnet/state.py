@@ -20,7 +20,9 @@ SECOND_NS = 1_000_000_000
 OPERATOR = 2
 """The account that holds every hbar at genesis, 0.0.2."""
 NODE = 3
-"""The account of the one consensus node, 0.0.3; query payments go to it."""
+"""The account of the first consensus node, 0.0.3."""
+NODES = range(NODE, NODE + 7)
+"""The accounts that nodes can have; query payments go to them, and they exist whether their nodes run or not."""
 FEE_COLLECTOR = 802
 """The account that transaction fees go to, 0.0.802."""
 SUPPLY = 50_000_000_000 * 100_000_000
@@ -210,7 +212,7 @@ class Ledger:
 def genesis(operator_key: bytes, time: int) -> Ledger:
     """The ledger before its first transaction: all money is the operator's; its key is 32 bytes, ed25519."""
     key = basic_types_pb2.Key(ed25519=operator_key)
-    balances = {OPERATOR: SUPPLY, NODE: 0, FEE_COLLECTOR: 0}
+    balances = {OPERATOR: SUPPLY, **dict.fromkeys(NODES, 0), FEE_COLLECTOR: 0}
     accounts = {num: Account(num, key, balance, created=time) for num, balance in balances.items()}
     return Ledger(time=time, accounts=accounts)
 
