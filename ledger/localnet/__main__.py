@@ -5,12 +5,14 @@ import logging
 import signal
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from ledger.localnet.behaviour import MILLISECOND_NS, Behaviour, Outage
 from ledger.localnet.description import DESCRIPTION
 from ledger.localnet.errors import LocalnetError
+from ledger.localnet.fees import MAX_LIST_BYTES
 from ledger.localnet.serve import Ports, serve
 from ledger.localnet.state import NODES
 
@@ -50,6 +52,11 @@ from ledger.localnet.state import NODES
     metavar="NODE:FROM-TO",
     help="Seconds after the start during which a node does not answer, e.g. 0.0.4:10-20; may be repeated.",
 )
+@click.option(
+    "--fees",
+    type=click.File("r"),
+    help="The prices of a new ledger, TOML like the package's fees.toml; a ledger keeps those it began with.",
+)
 @click.option("--seed", type=int, default=0, help="Decides which transactions meet a busy node.")
 def main(
     directory: Path,
@@ -60,6 +67,7 @@ def main(
     mirror_lag_ms: int,
     outages: tuple[str, ...],
     seed: int,
+    fees: TextIO | None,
 ) -> None:
     """Run an embedded Hedera network whose ledger lives in a directory.
 
@@ -76,19 +84,21 @@ def main(
             seed=seed,
         )
         ports = Ports.ephemeral(nodes) if any_port else Ports.preset(nodes)
-        asyncio.run(_until_stopped(directory, ports, behaviour))
+        asyncio.run(
+            _until_stopped(directory, ports, behaviour, None if fees is None else fees.read(MAX_LIST_BYTES))
+        )
     except LocalnetError as fault:
         click.echo(f"localnet: {fault}", err=True)
         sys.exit(2)
 
 
-async def _until_stopped(directory: Path, ports: Ports, behaviour: Behaviour) -> None:
+async def _until_stopped(directory: Path, ports: Ports, behaviour: Behaviour, prices: str | None) -> None:
     def report() -> None:
         click.echo(
             f"serving on 127.0.0.1; {directory / DESCRIPTION} says where; one sequencer, not a public network"
         )
 
-    task = asyncio.create_task(serve(directory, ports, behaviour=behaviour, ready=report))
+    task = asyncio.create_task(serve(directory, ports, behaviour=behaviour, prices=prices, ready=report))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)

@@ -59,8 +59,6 @@ class Kind:
     name: str
     """What the mirror calls it."""
     run: Callable[[Execution], None]
-    price: int
-    """Tinybar, with one signature and no keys."""
     fields: frozenset[str]
     """The fields of its body that are understood; one that sets another is refused, never half obeyed."""
     signers: Signers | None = None

@@ -128,17 +128,18 @@ class HapiService(grpc.GenericRpcHandler):
         if self._is_pending_receipt(query):
             response.transactionGetReceipt.receipt.status = ResponseCode.UNKNOWN.value
             return response
+        cost = self._network.ledger.fees.query_price() if kind.is_paid else 0
         if header.responseType == query_header_pb2.ResponseType.COST_ANSWER:
-            answer.header.cost = kind.cost
+            answer.header.cost = cost
             return response
         if header.responseType != query_header_pb2.ResponseType.ANSWER_ONLY:
             raise Refused(ResponseCode.NOT_SUPPORTED)
         # Asked before it is paid for: a query that cannot be answered costs nothing.
         kind.answer(self._network.ledger, query, response)
-        if kind.cost:
-            await self._charge(header, kind.cost)
+        if cost:
+            await self._charge(header, cost)
             kind.answer(self._network.ledger, query, response)
-        answer.header.cost = kind.cost
+        answer.header.cost = cost
         return response
 
     def _is_pending_receipt(self, query: query_pb2.Query) -> bool:

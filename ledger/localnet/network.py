@@ -14,6 +14,7 @@ from ledger.hiero import ResponseCode
 from ledger.localnet.behaviour import Behaviour
 from ledger.localnet.envelope import Envelope, parse_envelope
 from ledger.localnet.errors import LocalnetError, Refused
+from ledger.localnet.fees import FeeSchedule
 from ledger.localnet.journal import MAX_BATCH, Journal, Ordered
 from ledger.localnet.precheck import precheck
 from ledger.localnet.state import SECOND_NS, Entry, Ledger, TransactionKey, genesis
@@ -180,7 +181,11 @@ class LocalNetwork:
 
 def replay(journal: Journal) -> Ledger:
     """The ledger that a journal leads to. Raises LocalnetError."""
-    ledger = genesis(journal.genesis.operator_key, journal.genesis.time)
+    begun = journal.genesis
+    fees = FeeSchedule.parse(begun.fees)
+    if unpriced := KINDS.keys() - fees.transactions.keys():
+        raise LocalnetError(f"the price list has no price for {min(unpriced)}: add it, or begin a new ledger")
+    ledger = genesis(begun.operator_key, begun.time, fees)
     for ordered in journal.replay():
         try:
             envelope = parse_envelope(ordered.raw)

@@ -56,7 +56,7 @@ def _check_payer(ledger: Ledger, envelope: Envelope) -> None:
         raise Refused(ResponseCode.PAYER_ACCOUNT_DELETED)
     if not is_satisfied(payer.key, envelope.signatures):
         raise Refused(ResponseCode.INVALID_SIGNATURE)
-    fee = fee_for(envelope)
+    fee = fee_for(ledger, envelope)
     if envelope.body.transactionFee < fee:
         raise Refused(ResponseCode.INSUFFICIENT_TX_FEE, cost=fee)
     if payer.balance < fee:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2, timestamp_pb2
 from ledger.localnet.envelope import any_transaction_key
 from ledger.localnet.errors import Refused
-from ledger.localnet.fees import QUERY_COST
 from ledger.localnet.keys import ED25519_BYTES
 from ledger.localnet.state import SECOND_NS, Entry, Ledger
 
@@ -22,8 +21,7 @@ class QueryKind:
 
     response: str
     """The field of Response that carries the answer."""
-    cost: int
-    """Tinybar; 0 for a free query."""
+    is_paid: bool
     answer: Callable[[Ledger, query_pb2.Query, response_pb2.Response], None]
     """Fill in the answer. Raises Refused."""
 
@@ -138,12 +136,12 @@ def _find(ledger: Ledger, transaction_id: basic_types_pb2.TransactionID, missing
 
 
 QUERIES: dict[str, QueryKind] = {
-    "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", 0, _balance),
-    "cryptoGetInfo": QueryKind("cryptoGetInfo", QUERY_COST, _account_info),
-    "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", QUERY_COST, _topic_info),
-    "fileGetInfo": QueryKind("fileGetInfo", QUERY_COST, _file_info),
-    "fileGetContents": QueryKind("fileGetContents", QUERY_COST, _file_contents),
-    "scheduleGetInfo": QueryKind("scheduleGetInfo", QUERY_COST, _schedule_info),
-    "transactionGetReceipt": QueryKind("transactionGetReceipt", 0, _receipt),
-    "transactionGetRecord": QueryKind("transactionGetRecord", QUERY_COST, _record),
+    "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", False, _balance),
+    "cryptoGetInfo": QueryKind("cryptoGetInfo", True, _account_info),
+    "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", True, _topic_info),
+    "fileGetInfo": QueryKind("fileGetInfo", True, _file_info),
+    "fileGetContents": QueryKind("fileGetContents", True, _file_contents),
+    "scheduleGetInfo": QueryKind("scheduleGetInfo", True, _schedule_info),
+    "transactionGetReceipt": QueryKind("transactionGetReceipt", False, _receipt),
+    "transactionGetRecord": QueryKind("transactionGetRecord", True, _record),
 }

@@ -4,7 +4,7 @@ from base64 import b64encode
 from typing import Any
 
 from ledger.hiero import ResponseCode, basic_types_pb2, consensus_submit_message_pb2
-from ledger.localnet.fees import CENTS_PER_HBAR, RATE_EXPIRES_S
+from ledger.localnet.fees import RATE_EXPIRES_S
 from ledger.localnet.keys import ED25519_BYTES
 from ledger.localnet.state import (
     NODES,
@@ -242,5 +242,9 @@ def node(created: int, num: int, ports: tuple[int, ...]) -> Json:
 
 def exchange_rate(ledger: Ledger) -> Json:
     """The fixed exchange rate."""
-    rate = {"cent_equivalent": CENTS_PER_HBAR, "expiration_time": RATE_EXPIRES_S, "hbar_equivalent": 1}
+    rate = {
+        "cent_equivalent": ledger.fees.cents_per_hbar,
+        "expiration_time": RATE_EXPIRES_S,
+        "hbar_equivalent": 1,
+    }
     return {"current_rate": rate, "next_rate": rate, "timestamp": timestamp(ledger.time)}

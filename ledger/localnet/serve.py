@@ -26,6 +26,7 @@ from ledger.localnet import hapi_service, mirror_service
 from ledger.localnet.behaviour import Behaviour
 from ledger.localnet.description import DESCRIPTION, Description
 from ledger.localnet.errors import LocalnetError
+from ledger.localnet.fees import FeeSchedule, default_prices
 from ledger.localnet.files import held_directory, write_private
 from ledger.localnet.hapi_service import HapiService
 from ledger.localnet.journal import Genesis, Journal
@@ -76,21 +77,29 @@ async def serve(
     ports: Ports,
     *,
     behaviour: Behaviour | None = None,
+    prices: str | None = None,
     ready: Callable[[], None] | None = None,
 ) -> None:
     """Run the network whose ledger is in a directory until cancelled; `ready` is called once it serves.
 
-    Begins a new ledger where there is none. Raises LocalnetError when it cannot run or must stop.
+    Begins a new ledger where there is none, with `prices`, TOML, where they are given. Raises LocalnetError
+    when it cannot run or must stop.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(held_directory(directory))
         (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
         key = _operator_key(directory)
-        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
+        if prices is not None:
+            FeeSchedule.parse(prices)
+        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw(), prices or default_prices())
         journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
         if journal.genesis.operator_key != genesis.operator_key:
             raise LocalnetError(
                 f"{directory / OPERATOR_KEY} is not this ledger's: restore it, or begin elsewhere"
+            )
+        if prices is not None and journal.genesis.fees != prices:
+            raise LocalnetError(
+                f"{directory} holds a ledger with other prices: start it without --fees, or begin elsewhere"
             )
         if journal.torn_bytes:
             _log.warning("cut %d bytes of an unfinished write off the journal", journal.torn_bytes)

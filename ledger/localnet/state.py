@@ -13,6 +13,7 @@ from ledger.hiero import (
     transaction_record_pb2,
 )
 from ledger.localnet.errors import Refused
+from ledger.localnet.fees import FeeSchedule
 from ledger.running_hash import INITIAL_RUNNING_HASH
 
 SECOND_NS = 1_000_000_000
@@ -160,6 +161,7 @@ class Ledger:
 
     time: int
     """Consensus time of the last transaction, nanoseconds."""
+    fees: FeeSchedule
     accounts: dict[int, Account] = field(default_factory=dict)
     topics: dict[int, Topic] = field(default_factory=dict)
     allowances: dict[tuple[int, int], Allowance] = field(default_factory=dict)
@@ -209,12 +211,12 @@ class Ledger:
         return self.schedules[num]
 
 
-def genesis(operator_key: bytes, time: int) -> Ledger:
+def genesis(operator_key: bytes, time: int, fees: FeeSchedule) -> Ledger:
     """The ledger before its first transaction: all money is the operator's; its key is 32 bytes, ed25519."""
     key = basic_types_pb2.Key(ed25519=operator_key)
     balances = {OPERATOR: SUPPLY, **dict.fromkeys(NODES, 0), FEE_COLLECTOR: 0}
     accounts = {num: Account(num, key, balance, created=time) for num, balance in balances.items()}
-    return Ledger(time=time, accounts=accounts)
+    return Ledger(time=time, fees=fees, accounts=accounts)
 
 
 def entity_num(shard: int, realm: int, num: int) -> int | None:

@@ -17,7 +17,6 @@ from ledger.localnet import accounts, schedules, stored_files, topics
 from ledger.localnet.envelope import Envelope
 from ledger.localnet.errors import Refused
 from ledger.localnet.execution import Execution, Kind
-from ledger.localnet.fees import EXTRA_KEY, EXTRA_SIGNATURE, dollars, exchange_rates
 from ledger.localnet.keys import count_keys
 from ledger.localnet.schedules import scheduled_envelope
 from ledger.localnet.state import FEE_COLLECTOR, SECOND_NS, Entry, Ledger
@@ -29,23 +28,25 @@ def apply(ledger: Ledger, envelope: Envelope, time: int) -> Entry:
     A scheduled transaction that it completes follows in the next nanosecond.
     """
     execution = _execution(ledger, envelope, time)
-    entry = _carried_out(execution, fee_for(envelope))
+    entry = _carried_out(execution, fee_for(ledger, envelope))
     if execution.due is not None:
         _run_scheduled(ledger, execution.due, time + 1)
     return entry
 
 
-def fee_for(envelope: Envelope) -> int:
+def fee_for(ledger: Ledger, envelope: Envelope) -> int:
     """What a transaction of a known kind costs its payer, tinybar, whether it succeeds or not."""
-    fee = KINDS[envelope.kind].price + EXTRA_SIGNATURE * max(0, len(envelope.signatures) - 1)
-    if envelope.kind == "consensusCreateTopic":
-        topic = envelope.body.consensusCreateTopic
-        fee += EXTRA_KEY * (count_keys(topic.adminKey) + count_keys(topic.submitKey))
-    return fee
+    topic = envelope.body.consensusCreateTopic  # empty when it is of another kind
+    return ledger.fees.price(
+        envelope.kind,
+        size=len(envelope.raw),
+        signatures=len(envelope.signatures),
+        topic_keys=count_keys(topic.adminKey) + count_keys(topic.submitKey),
+    )
 
 
 def _execution(ledger: Ledger, envelope: Envelope, time: int) -> Execution:
-    receipt = transaction_receipt_pb2.TransactionReceipt(exchangeRate=exchange_rates())
+    receipt = transaction_receipt_pb2.TransactionReceipt(exchangeRate=ledger.fees.exchange_rates())
     return Execution(ledger, envelope, time, receipt)
 
 
@@ -66,7 +67,7 @@ def _run_scheduled(ledger: Ledger, num: int, time: int) -> None:
     envelope = scheduled_envelope(schedule)
     execution = _execution(ledger, envelope, time)
     execution.schedule = num
-    fee = fee_for(envelope)
+    fee = fee_for(ledger, envelope)
     payer = ledger.accounts[schedule.payer]
     # What a node's precheck asks of any other transaction; here nobody is left to refuse it for nothing.
     if payer.is_deleted:
@@ -141,7 +142,6 @@ _PLAIN: dict[str, Kind] = {
     "cryptoCreateAccount": Kind(
         "CRYPTOCREATEACCOUNT",
         accounts.create_account,
-        dollars("0.05"),
         frozenset({"key", "initialBalance", "receiverSigRequired", "autoRenewPeriod", "memo"})
         | _IGNORED_OF_ACCOUNTS,
         accounts.create_account_signers,
@@ -149,7 +149,6 @@ _PLAIN: dict[str, Kind] = {
     "cryptoUpdateAccount": Kind(
         "CRYPTOUPDATEACCOUNT",
         accounts.update_account,
-        dollars("0.00022"),
         frozenset({"accountIDToUpdate", "key", "memo", "receiverSigRequiredWrapper", "autoRenewPeriod"})
         | _IGNORED_OF_ACCOUNTS,
         accounts.update_account_signers,
@@ -157,68 +156,59 @@ _PLAIN: dict[str, Kind] = {
     "cryptoDelete": Kind(
         "CRYPTODELETE",
         accounts.delete_account,
-        dollars("0.005"),
         frozenset({"deleteAccountID", "transferAccountID"}),
         accounts.delete_account_signers,
     ),
     "cryptoTransfer": Kind(
         "CRYPTOTRANSFER",
         accounts.transfer,
-        dollars("0.0001"),
         frozenset({"transfers"}),
         accounts.transfer_signers,
     ),
     "cryptoApproveAllowance": Kind(
         "CRYPTOAPPROVEALLOWANCE",
         accounts.approve_allowance,
-        dollars("0.05"),
         frozenset({"cryptoAllowances"}),
         accounts.approve_allowance_signers,
     ),
     "consensusCreateTopic": Kind(
         "CONSENSUSCREATETOPIC",
         topics.create_topic,
-        dollars("0.01"),
         frozenset({"memo", "adminKey", "submitKey", "autoRenewPeriod", "autoRenewAccount"}),
         topics.create_topic_signers,
     ),
     "consensusUpdateTopic": Kind(
         "CONSENSUSUPDATETOPIC",
         topics.update_topic,
-        dollars("0.00022"),
         frozenset({"topicID", "memo", "adminKey", "submitKey", "autoRenewPeriod", "autoRenewAccount"}),
         topics.update_topic_signers,
     ),
     "consensusDeleteTopic": Kind(
         "CONSENSUSDELETETOPIC",
         topics.delete_topic,
-        dollars("0.005"),
         frozenset({"topicID"}),
         topics.delete_topic_signers,
     ),
     "consensusSubmitMessage": Kind(
         "CONSENSUSSUBMITMESSAGE",
         topics.submit_message,
-        dollars("0.0008"),
         frozenset({"topicID", "message", "chunkInfo"}),
         topics.submit_message_signers,
     ),
     "fileCreate": Kind(
         "FILECREATE",
         stored_files.create_file,
-        dollars("0.05"),
         frozenset({"expirationTime", "keys", "contents", "memo"}),
         stored_files.create_file_signers,
     ),
     "fileAppend": Kind(
         "FILEAPPEND",
         stored_files.append_file,
-        dollars("0.05"),
         frozenset({"fileID", "contents"}),
         stored_files.append_file_signers,
     ),
     # Any one key is enough: not a list of those that must sign, so it is not scheduled here.
-    "fileDelete": Kind("FILEDELETE", stored_files.delete_file, dollars("0.007"), frozenset({"fileID"})),
+    "fileDelete": Kind("FILEDELETE", stored_files.delete_file, frozenset({"fileID"})),
 }
 
 _SCHEDULABLE = {name: kind for name, kind in _PLAIN.items() if kind.signers is not None}
@@ -227,16 +217,12 @@ KINDS: dict[str, Kind] = _PLAIN | {
     "scheduleCreate": Kind(
         "SCHEDULECREATE",
         partial(schedules.create_schedule, _SCHEDULABLE),
-        dollars("0.01"),
         frozenset({"scheduledTransactionBody", "memo", "adminKey", "payerAccountID", "expiration_time"}),
     ),
     "scheduleSign": Kind(
         "SCHEDULESIGN",
         partial(schedules.sign_schedule, _SCHEDULABLE),
-        dollars("0.001"),
         frozenset({"scheduleID"}),
     ),
-    "scheduleDelete": Kind(
-        "SCHEDULEDELETE", schedules.delete_schedule, dollars("0.001"), frozenset({"scheduleID"})
-    ),
+    "scheduleDelete": Kind("SCHEDULEDELETE", schedules.delete_schedule, frozenset({"scheduleID"})),
 }

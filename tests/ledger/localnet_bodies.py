@@ -1,6 +1,7 @@
 """Transactions for the localnet, built and signed without an SDK, so that tests reach every field."""
 
 from ledger.hiero import PrivateKey, basic_types_pb2, transaction_contents_pb2, transaction_pb2
+from ledger.localnet.fees import FeeSchedule, default_prices
 from ledger.localnet.precheck import precheck
 from ledger.localnet.state import NODE, OPERATOR, SECOND_NS, Ledger, genesis
 from ledger.localnet.transactions import apply
@@ -10,7 +11,7 @@ NOW = 1_800_000_000 * SECOND_NS
 
 
 def new_ledger() -> Ledger:
-    return genesis(KEY.public_key().to_bytes_raw(), NOW - 1)
+    return genesis(KEY.public_key().to_bytes_raw(), NOW - 1, FeeSchedule.parse(default_prices()))
 
 
 def body_at(start: int, payer: int = OPERATOR, **fields) -> transaction_pb2.TransactionBody:
