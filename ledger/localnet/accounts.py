@@ -187,7 +187,7 @@ def approve_allowance_signers(ledger: Ledger, envelope: Envelope) -> Iterator[ba
 
 
 def _owner(ledger: Ledger, envelope: Envelope, owner: basic_types_pb2.AccountID) -> Account:
-    if not owner.accountNum:
+    if not owner.accountNum and not owner.alias:
         return ledger.accounts[envelope.payer]
     return _allowance_account(ledger, owner, ResponseCode.INVALID_ALLOWANCE_OWNER_ID)
 
