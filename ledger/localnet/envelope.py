@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from ledger.hiero import ResponseCode, basic_types_pb2, transaction_contents_pb2, transaction_pb2
 from ledger.localnet.errors import Refused
-from ledger.localnet.keys import Signatures
+from ledger.localnet.keys import Signatures, Signed
 from ledger.localnet.state import SECOND_NS, TransactionKey, entity_num
 
 MAX_TRANSACTION_BYTES = 6_144
@@ -18,11 +18,11 @@ class Envelope:
     """A parsed transaction: its body, who signed it, and the names it goes by."""
 
     raw: bytes
-    """The serialized Transaction, as it goes into the journal."""
+    """The serialized Transaction, as it goes into the journal; the body's bytes of a scheduled one."""
     body: transaction_pb2.TransactionBody
     kind: str
     """The name of the body's data field, e.g. `cryptoTransfer`; empty when there is none."""
-    signatures: Signatures
+    signatures: Signed
     hash: bytes
     """SHA-384 of what was signed and its signatures, 48 bytes."""
     payer: int
@@ -61,12 +61,22 @@ def parse_envelope(raw: bytes) -> Envelope:
 
 
 def transaction_key(transaction_id: basic_types_pb2.TransactionID) -> TransactionKey:
-    """What makes a transaction id unique.
+    """What makes the id of a transaction that a client sends unique.
 
     Raises Refused: INVALID_TRANSACTION_ID, INVALID_TRANSACTION_START, TRANSACTION_ID_FIELD_NOT_ALLOWED.
     """
     if transaction_id.scheduled or transaction_id.nonce:
         raise Refused(ResponseCode.TRANSACTION_ID_FIELD_NOT_ALLOWED)
+    return any_transaction_key(transaction_id)
+
+
+def any_transaction_key(transaction_id: basic_types_pb2.TransactionID) -> TransactionKey:
+    """What makes the id of a transaction, scheduled or not, unique.
+
+    Raises Refused: INVALID_TRANSACTION_ID, INVALID_TRANSACTION_START.
+    """
+    if transaction_id.nonce:
+        raise Refused(ResponseCode.INVALID_TRANSACTION_ID)
     account = transaction_id.accountID
     payer = entity_num(account.shardNum, account.realmNum, account.accountNum)
     if payer is None:
@@ -74,7 +84,7 @@ def transaction_key(transaction_id: basic_types_pb2.TransactionID) -> Transactio
     start = transaction_id.transactionValidStart
     if not (start.seconds > 0 and 0 <= start.nanos < SECOND_NS):
         raise Refused(ResponseCode.INVALID_TRANSACTION_START)
-    return payer, start.seconds, start.nanos
+    return payer, start.seconds, start.nanos, transaction_id.scheduled
 
 
 def _signed_parts(raw: bytes) -> tuple[bytes, basic_types_pb2.SignatureMap, bytes]:

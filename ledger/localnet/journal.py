@@ -2,7 +2,8 @@
 
     file    MAGIC, then frames
     frame   uint32 length, uint32 CRC-32 of the payload, payload; big-endian
-    payload of the first frame: genesis, that is uint64 time and the operator's ed25519 public key
+    payload of the first frame: genesis, that is uint64 time, the operator's ed25519 public key, and the list
+        of prices as TOML
     payload of every other: one or more of uint64 time, uint16 length, serialized Transaction
 
 A frame is one write, so a crash can leave at most the last one torn; it was never answered, and is cut off.
@@ -12,15 +13,16 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from ledger.localnet.envelope import MAX_TRANSACTION_BYTES
 from ledger.localnet.errors import LocalnetError
+from ledger.localnet.fees import default_prices
 from ledger.localnet.files import write_private
 
-MAGIC = b"roundabout localnet 1\n"
+MAGIC = b"roundabout localnet 2\n"
 MAX_BATCH = 1_024
 """Transactions in one frame."""
 
@@ -38,6 +40,8 @@ class Genesis:
     """Nanoseconds since the epoch."""
     operator_key: bytes
     """The raw ed25519 public key of 0.0.2."""
+    fees: str = field(default_factory=default_prices)
+    """The list of prices, TOML: what is charged must not change under a journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class Journal:
         Raises LocalnetError when it is damaged before its end.
         """
         if not path.exists():
-            write_private(path, MAGIC + _framed(_GENESIS.pack(genesis.time, genesis.operator_key)))
+            first = _GENESIS.pack(genesis.time, genesis.operator_key) + genesis.fees.encode()
+            write_private(path, MAGIC + _framed(first))
         self._file = path.open("r+b", buffering=0)
         self._path = path
         try:
@@ -101,11 +106,12 @@ def _framed(payload: bytes) -> bytes:
 def _read(path: Path, data: bytes) -> tuple[Genesis, list[bytes], int]:
     """The genesis, the other frames' payloads, and where the last whole frame ends."""
     first = _payload_at(data, len(MAGIC)) if data.startswith(MAGIC) else None
-    if first is None or len(first) != _GENESIS.size:
+    if first is None or len(first) < _GENESIS.size:
         raise LocalnetError(
             f"{path} is not a localnet journal: choose another directory, or move the file away"
         )
-    genesis = Genesis(*_GENESIS.unpack(first))
+    time, operator_key = _GENESIS.unpack_from(first)
+    genesis = Genesis(time, operator_key, first[_GENESIS.size :].decode())
     end = len(MAGIC) + _FRAME.size + len(first)
     payloads = []
     while (payload := _payload_at(data, end)) is not None:

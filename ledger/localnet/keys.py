@@ -4,7 +4,8 @@ Signatures are checked when a key asks for them, once each: ed25519 over the bod
 keccak-256.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import coincurve
 from coincurve.ecdsa import cdata_to_der, deserialize_compact, signature_normalize
@@ -18,6 +19,19 @@ MAX_KEY_DEPTH = 15
 ED25519_BYTES = 32
 SECP256K1_BYTES = 33
 SIGNATURE_BYTES = 64
+
+
+class Signed(Protocol):
+    """Who has signed something."""
+
+    def __len__(self) -> int:
+        """How many signatures came with it."""
+
+    def has(self, public_key: bytes) -> bool:
+        """Whether the holder of a raw public key (ed25519: 32 bytes, secp256k1: 33) has signed it."""
+
+    def of(self, public_key: bytes) -> bytes:
+        """The signature of a key that has signed."""
 
 
 class Signatures:
@@ -39,19 +53,45 @@ class Signatures:
             self._verified[public_key] = self._verify(public_key)
         return self._verified[public_key]
 
-    def _verify(self, public_key: bytes) -> bool:
+    def of(self, public_key: bytes) -> bytes:
+        """The signature of a raw public key; empty when there is none."""
         # A client may shorten the key to a prefix that tells its pairs apart: the longest one speaks for it,
         # so that many pairs with an empty prefix cost one verification and not many.
         matching = [pair for pair in self._pairs if public_key.startswith(pair.pubKeyPrefix)]
         if not matching:
-            return False
+            return b""
         pair = max(matching, key=lambda candidate: len(candidate.pubKeyPrefix))
+        return bytes(pair.ed25519 if len(public_key) == ED25519_BYTES else pair.ECDSA_secp256k1)
+
+    def _verify(self, public_key: bytes) -> bool:
+        signature = self.of(public_key)
         if len(public_key) == ED25519_BYTES:
-            return _is_ed25519_signature(public_key, pair.ed25519, self._body)
-        return _is_secp256k1_signature(public_key, pair.ECDSA_secp256k1, self._body)
+            return _is_ed25519_signature(public_key, signature, self._body)
+        return _is_secp256k1_signature(public_key, signature, self._body)
 
 
-def is_satisfied(key: basic_types_pb2.Key, signatures: Signatures) -> bool:
+class CollectedSignatures:
+    """Signatures that a schedule has collected, each verified when it came."""
+
+    __slots__ = ("_by_key",)
+
+    def __init__(self, by_key: dict[bytes, bytes]) -> None:
+        self._by_key = by_key
+
+    def __len__(self) -> int:
+        # Each came with a transaction of its own, which was charged for it.
+        return 0
+
+    def has(self, public_key: bytes) -> bool:
+        """Whether a raw public key has signed."""
+        return public_key in self._by_key
+
+    def of(self, public_key: bytes) -> bytes:
+        """The signature of a key that has signed."""
+        return self._by_key[public_key]
+
+
+def is_satisfied(key: basic_types_pb2.Key, signatures: Signed) -> bool:
     """Whether the signatures satisfy a key: a single one, every key of a list, or m of a threshold list."""
     match key.WhichOneof("key"):
         case "ed25519":
@@ -87,17 +127,29 @@ def is_well_formed(key: basic_types_pb2.Key, depth: int = 1) -> bool:
             return False
 
 
+def single_keys(key: basic_types_pb2.Key) -> Iterator[bytes]:
+    """The raw public keys in a key, at any depth."""
+    match key.WhichOneof("key"):
+        case "ed25519":
+            yield key.ed25519
+        case "ECDSA_secp256k1":
+            yield key.ECDSA_secp256k1
+        case "keyList":
+            for child in key.keyList.keys:
+                yield from single_keys(child)
+        case "thresholdKey":
+            for child in key.thresholdKey.keys.keys:
+                yield from single_keys(child)
+
+
 def count_keys(key: basic_types_pb2.Key) -> int:
     """The number of single keys in a key; fees depend on it."""
-    match key.WhichOneof("key"):
-        case "keyList":
-            return sum(count_keys(child) for child in key.keyList.keys)
-        case "thresholdKey":
-            return sum(count_keys(child) for child in key.thresholdKey.keys.keys)
-        case None:
-            return 0
-        case _:
-            return 1
+    return sum(1 for _ in single_keys(key))
+
+
+def is_removal(key: basic_types_pb2.Key) -> bool:
+    """Whether an update means by this key that there is to be none: an empty list."""
+    return key.WhichOneof("key") == "keyList" and not key.keyList.keys
 
 
 def _are_well_formed(children: Iterable[basic_types_pb2.Key], depth: int) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeAlias
 
 import grpc
@@ -14,10 +14,9 @@ from ledger.hiero import (
     mirror_network_service_pb2,
     timestamp_pb2,
 )
-from ledger.localnet.errors import Refused
 from ledger.localnet.network import LocalNetwork
-from ledger.localnet.rest_json import NODE_CERT_HASH
-from ledger.localnet.state import NODE, SECOND_NS
+from ledger.localnet.rest_json import NODE_CERT_HASH, WARNING
+from ledger.localnet.state import NODES, SECOND_NS, entity_num
 from ledger.localnet.state import Message as TopicMessage
 from ledger.running_hash import RUNNING_HASH_VERSION
 
@@ -32,7 +31,7 @@ _Method: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"  # generic in its typ
 class MirrorService(grpc.GenericRpcHandler):
     """A mirror node of a network."""
 
-    def __init__(self, network: LocalNetwork, node_ports: tuple[int, ...]) -> None:
+    def __init__(self, network: LocalNetwork, node_ports: Mapping[int, tuple[int, ...]]) -> None:
         self._network = network
         self._node_ports = node_ports
         self._methods = {
@@ -48,16 +47,16 @@ class MirrorService(grpc.GenericRpcHandler):
     async def _on_subscribe(self, request: bytes, context: _Context) -> AsyncIterator[bytes]:
         query = mirror_consensus_service_pb2.ConsensusTopicQuery()
         await _parse(query, request, context)
-        try:
-            topic = self._network.ledger.topic(query.topicID)
-        except Refused:
+        asked = query.topicID
+        topic = entity_num(asked.shardNum, asked.realmNum, asked.topicNum)
+        if topic not in self._network.mirror.topics:
             await context.abort(grpc.StatusCode.NOT_FOUND, "Topic does not exist")
         start = (
             _nanoseconds(query.consensusStartTime) if query.HasField("consensusStartTime") else time.time_ns()
         )
         end = _nanoseconds(query.consensusEndTime) if query.HasField("consensusEndTime") else None
         left = query.limit or None
-        async for message in self._follow(topic.num, start, end):
+        async for message in self._follow(asked.topicNum, start, end):
             yield _topic_response(message).SerializeToString()
             left = None if left is None else left - 1
             if left == 0:
@@ -65,7 +64,7 @@ class MirrorService(grpc.GenericRpcHandler):
 
     async def _follow(self, topic: int, start: int, end: int | None) -> AsyncIterator[TopicMessage]:
         """The messages of a topic from a time on, those to come included, up to the end if there is one."""
-        messages = self._network.ledger.messages[topic]
+        messages = self._network.mirror.messages[topic]
         position = 0
         while True:
             changed = self._network.changed
@@ -91,13 +90,14 @@ class MirrorService(grpc.GenericRpcHandler):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "the address books are files 0.0.101 and 0.0.102"
             )
-        address = basic_types_pb2.NodeAddress(
-            nodeId=0, description="localnet", nodeCertHash=NODE_CERT_HASH.encode()
-        )
-        address.nodeAccountId.accountNum = NODE
-        for port in self._node_ports:
-            address.serviceEndpoint.add(ipAddressV4=bytes((127, 0, 0, 1)), port=port)
-        yield address.SerializeToString()
+        for node, ports in self._node_ports.items():
+            address = basic_types_pb2.NodeAddress(
+                nodeId=node - NODES[0], description=WARNING, nodeCertHash=NODE_CERT_HASH.encode()
+            )
+            address.nodeAccountId.accountNum = node
+            for port in ports:
+                address.serviceEndpoint.add(ipAddressV4=bytes((127, 0, 0, 1)), port=port)
+            yield address.SerializeToString()
 
 
 async def _parse(query: Message, request: bytes, context: _Context) -> None:

@@ -3,9 +3,10 @@
 from ledger.hiero import ResponseCode
 from ledger.localnet.envelope import Envelope, parse_envelope
 from ledger.localnet.errors import Refused
+from ledger.localnet.execution import check_memo, is_understood
 from ledger.localnet.keys import is_satisfied
 from ledger.localnet.state import SECOND_NS, Ledger
-from ledger.localnet.transactions import KINDS, check_memo, fee_for
+from ledger.localnet.transactions import KINDS, fee_for
 
 MAX_VALID_SECONDS = 180
 MAX_CLOCK_LEAD_NS = 10 * SECOND_NS
@@ -43,8 +44,7 @@ def _check_supported(envelope: Envelope) -> None:
     kind = KINDS.get(envelope.kind)
     if kind is None:
         raise Refused(ResponseCode.NOT_SUPPORTED)
-    operation = getattr(envelope.body, envelope.kind)
-    if {part.name for part, _ in operation.ListFields()} - kind.fields:
+    if not is_understood(kind, envelope):
         raise Refused(ResponseCode.NOT_SUPPORTED)
 
 
@@ -52,9 +52,11 @@ def _check_payer(ledger: Ledger, envelope: Envelope) -> None:
     payer = ledger.accounts.get(envelope.payer)
     if payer is None:
         raise Refused(ResponseCode.PAYER_ACCOUNT_NOT_FOUND)
+    if payer.is_deleted:
+        raise Refused(ResponseCode.PAYER_ACCOUNT_DELETED)
     if not is_satisfied(payer.key, envelope.signatures):
         raise Refused(ResponseCode.INVALID_SIGNATURE)
-    fee = fee_for(envelope)
+    fee = fee_for(ledger, envelope)
     if envelope.body.transactionFee < fee:
         raise Refused(ResponseCode.INSUFFICIENT_TX_FEE, cost=fee)
     if payer.balance < fee:

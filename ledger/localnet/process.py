@@ -28,9 +28,12 @@ class LocalnetProcess:
 
 
 @contextmanager
-def running_localnet(directory: Path) -> Iterator[LocalnetProcess]:
-    """Start a localnet on free ports, wait until it serves, and stop it at the end. Raises LocalnetError."""
-    command = [sys.executable, "-m", "ledger.localnet", "--dir", str(directory), "--any-port"]
+def running_localnet(directory: Path, *options: str) -> Iterator[LocalnetProcess]:
+    """Start a localnet on free ports, wait until it serves, and stop it at the end.
+
+    options: further ones of its command line. Raises LocalnetError.
+    """
+    command = [sys.executable, "-m", "ledger.localnet", "--dir", str(directory), "--any-port", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None

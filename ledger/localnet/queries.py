@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2
-from ledger.localnet.envelope import transaction_key
+from ledger.hiero import ResponseCode, basic_types_pb2, query_pb2, response_pb2, timestamp_pb2
+from ledger.localnet.envelope import any_transaction_key
 from ledger.localnet.errors import Refused
-from ledger.localnet.fees import QUERY_COST
-from ledger.localnet.state import Entry, Ledger
+from ledger.localnet.keys import ED25519_BYTES
+from ledger.localnet.state import SECOND_NS, Entry, Ledger
 
 LEDGER_ID = b"\x03"
 """The id that SDKs give a network of one's own."""
@@ -21,8 +21,7 @@ class QueryKind:
 
     response: str
     """The field of Response that carries the answer."""
-    cost: int
-    """Tinybar; 0 for a free query."""
+    is_paid: bool
     answer: Callable[[Ledger, query_pb2.Query, response_pb2.Response], None]
     """Fill in the answer. Raises Refused."""
 
@@ -67,6 +66,54 @@ def _topic_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.R
         info.autoRenewAccount.accountNum = topic.auto_renew_account
 
 
+def _file_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    file = ledger.file(query.fileGetInfo.fileID)
+    info = response.fileGetInfo.fileInfo
+    info.fileID.fileNum = file.num
+    info.size = len(file.contents)
+    info.memo = file.memo
+    info.deleted = file.is_deleted
+    info.expirationTime.CopyFrom(_timestamp(file.expires))
+    info.keys.keys.extend(file.keys)
+    info.ledger_id = LEDGER_ID
+
+
+def _file_contents(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    file = ledger.file(query.fileGetContents.fileID)
+    if file.is_deleted:
+        raise Refused(ResponseCode.FILE_DELETED)
+    answer = response.fileGetContents.fileContents
+    answer.fileID.fileNum = file.num
+    answer.contents = file.contents
+
+
+def _schedule_info(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
+    schedule = ledger.schedule(query.scheduleGetInfo.scheduleID, ledger.time)
+    info = response.scheduleGetInfo.scheduleInfo
+    info.scheduleID.scheduleNum = schedule.num
+    info.creatorAccountID.accountNum = schedule.creator
+    info.payerAccountID.accountNum = schedule.payer
+    info.scheduledTransactionBody.CopyFrom(schedule.body)
+    info.scheduledTransactionID.CopyFrom(schedule.transaction_id)
+    info.memo = schedule.memo
+    info.expirationTime.CopyFrom(_timestamp(schedule.expires))
+    info.ledger_id = LEDGER_ID
+    info.signers.SetInParent()
+    for item in schedule.signatories:
+        key = info.signers.keys.add()
+        setattr(key, "ed25519" if len(item.key) == ED25519_BYTES else "ECDSA_secp256k1", item.key)
+    if schedule.admin_key is not None:
+        info.adminKey.CopyFrom(schedule.admin_key)
+    if schedule.executed is not None:
+        info.execution_time.CopyFrom(_timestamp(schedule.executed))
+    if schedule.deleted is not None:
+        info.deletion_time.CopyFrom(_timestamp(schedule.deleted))
+
+
+def _timestamp(time: int) -> timestamp_pb2.Timestamp:
+    return timestamp_pb2.Timestamp(seconds=time // SECOND_NS, nanos=time % SECOND_NS)
+
+
 def _receipt(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Response) -> None:
     entry = _find(ledger, query.transactionGetReceipt.transactionID, ResponseCode.RECEIPT_NOT_FOUND)
     response.transactionGetReceipt.receipt.CopyFrom(entry.record.receipt)
@@ -79,7 +126,7 @@ def _record(ledger: Ledger, query: query_pb2.Query, response: response_pb2.Respo
 
 def _find(ledger: Ledger, transaction_id: basic_types_pb2.TransactionID, missing: ResponseCode) -> Entry:
     try:
-        key = transaction_key(transaction_id)
+        key = any_transaction_key(transaction_id)
     except Refused:
         raise Refused(ResponseCode.INVALID_TRANSACTION_ID) from None
     entry = ledger.by_id.get(key)
@@ -89,9 +136,12 @@ def _find(ledger: Ledger, transaction_id: basic_types_pb2.TransactionID, missing
 
 
 QUERIES: dict[str, QueryKind] = {
-    "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", 0, _balance),
-    "cryptoGetInfo": QueryKind("cryptoGetInfo", QUERY_COST, _account_info),
-    "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", QUERY_COST, _topic_info),
-    "transactionGetReceipt": QueryKind("transactionGetReceipt", 0, _receipt),
-    "transactionGetRecord": QueryKind("transactionGetRecord", QUERY_COST, _record),
+    "cryptogetAccountBalance": QueryKind("cryptogetAccountBalance", False, _balance),
+    "cryptoGetInfo": QueryKind("cryptoGetInfo", True, _account_info),
+    "consensusGetTopicInfo": QueryKind("consensusGetTopicInfo", True, _topic_info),
+    "fileGetInfo": QueryKind("fileGetInfo", True, _file_info),
+    "fileGetContents": QueryKind("fileGetContents", True, _file_contents),
+    "scheduleGetInfo": QueryKind("scheduleGetInfo", True, _schedule_info),
+    "transactionGetReceipt": QueryKind("transactionGetReceipt", False, _receipt),
+    "transactionGetRecord": QueryKind("transactionGetRecord", True, _record),
 }

@@ -1,7 +1,7 @@
 """The mirror node's REST face: topics, messages, transactions, accounts, balances, the network; read only."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -24,7 +24,7 @@ from ledger.localnet.rest_query import (
     parse_timestamp,
     select,
 )
-from ledger.localnet.state import OPERATOR, Entry, Ledger, Topic
+from ledger.localnet.state import NODES, OPERATOR, Entry, Ledger, Topic
 from ledger.localnet.transactions import KINDS
 
 API = "/api/v1"
@@ -39,7 +39,7 @@ class NotFound(Exception):
 class MirrorRest:
     """The endpoints over one network."""
 
-    def __init__(self, network: LocalNetwork, node_ports: tuple[int, ...]) -> None:
+    def __init__(self, network: LocalNetwork, node_ports: Mapping[int, tuple[int, ...]]) -> None:
         self._network = network
         self._node_ports = node_ports
 
@@ -52,7 +52,10 @@ class MirrorRest:
             "/transactions": self._transactions,
             "/transactions/{id}": self._transaction,
             "/accounts/{account}": self._account,
+            "/accounts/{account}/allowances/crypto": self._allowances,
             "/balances": self._balances,
+            "/schedules": self._schedules,
+            "/schedules/{schedule}": self._schedule,
             "/network/nodes": self._nodes,
             "/network/exchangerate": self._exchange_rate,
         }
@@ -68,7 +71,7 @@ class MirrorRest:
 
     @property
     def _ledger(self) -> Ledger:
-        return self._network.ledger
+        return self._network.mirror
 
     def _topic(self, request: Request) -> Json:
         _query(request, frozenset(), "asc")
@@ -117,12 +120,18 @@ class MirrorRest:
         match = _TRANSACTION_ID.fullmatch(request.path_params["id"])
         if match is None:
             raise BadParameter("transactionId")
-        entry = self._ledger.by_id.get((int(match[1]), int(match[2]), int(match[3])))
-        # Every transaction here has nonce 0 and was not scheduled; asking for another finds nothing.
-        elsewhere = {*query.values("nonce")} - {"0"} or {*query.values("scheduled")} - {"false"}
-        if entry is None or elsewhere:
+        start = int(match[1]), int(match[2]), int(match[3])
+        # Every transaction here has nonce 0; asking for another finds nothing.
+        elsewhere = {*query.values("nonce")} - {"0"}
+        wanted = {*query.values("scheduled")} or {"false", "true"}
+        found = [
+            self._ledger.by_id[*start, is_scheduled]
+            for is_scheduled in (False, True)
+            if (*start, is_scheduled) in self._ledger.by_id and str(is_scheduled).lower() in wanted
+        ]
+        if not found or elsewhere:
             raise NotFound
-        return {"transactions": [rest_json.transaction(entry)]}
+        return {"transactions": [rest_json.transaction(entry) for entry in found]}
 
     def _account(self, request: Request) -> Json:
         query = _query(request, frozenset({"timestamp", "transactiontype", "transactions"}), "desc")
@@ -146,12 +155,55 @@ class MirrorRest:
             "timestamp": rest_json.timestamp(self._ledger.time),
         }
 
+    def _allowances(self, request: Request) -> Json:
+        query = _query(request, frozenset({"spender.id"}), "asc")
+        owner = _path(request, "account", parse_entity)
+        given = sorted(
+            (spender, allowance)
+            for (giver, spender), allowance in self._ledger.allowances.items()
+            if giver == owner
+        )
+        window = query.window("spender.id", parse_entity)
+        page = select(given, lambda item: item[0], window, query, lambda _: True)
+        last = f"0.0.{page[-1][0]}" if page else ""
+        return {
+            "allowances": [rest_json.allowance(owner, *item) for item in page],
+            "links": {"next": query.next_link("spender.id", last, len(page))},
+        }
+
+    def _schedules(self, request: Request) -> Json:
+        query = _query(request, frozenset({"account.id", "schedule.id"}), "asc")
+        schedules = tuple(self._ledger.schedules.values())
+        creators = query.window("account.id", parse_entity)
+        page = select(
+            schedules,
+            lambda schedule: schedule.num,
+            query.window("schedule.id", parse_entity),
+            query,
+            lambda schedule: schedule.creator in creators,
+        )
+        last = f"0.0.{page[-1].num}" if page else ""
+        return {
+            "links": {"next": query.next_link("schedule.id", last, len(page))},
+            "schedules": [rest_json.schedule(schedule) for schedule in page],
+        }
+
+    def _schedule(self, request: Request) -> Json:
+        _query(request, frozenset(), "asc")
+        schedule = self._ledger.schedules.get(_path(request, "schedule", parse_entity))
+        if schedule is None:
+            raise NotFound
+        return rest_json.schedule(schedule)
+
     def _nodes(self, request: Request) -> Json:
         query = _query(request, frozenset({"file.id", "node.id"}), "asc")
-        is_wanted = 0 in query.window("node.id", parse_integer)
-        nodes = (
-            [rest_json.node(self._ledger.accounts[OPERATOR].created, self._node_ports)] if is_wanted else []
-        )
+        wanted = query.window("node.id", parse_integer)
+        created = self._ledger.accounts[OPERATOR].created
+        nodes = [
+            rest_json.node(created, num, ports)
+            for num, ports in self._node_ports.items()
+            if num - NODES[0] in wanted
+        ]
         return {"links": {"next": None}, "nodes": nodes}
 
     def _exchange_rate(self, request: Request) -> Json:

@@ -4,13 +4,27 @@ from base64 import b64encode
 from typing import Any
 
 from ledger.hiero import ResponseCode, basic_types_pb2, consensus_submit_message_pb2
-from ledger.localnet.fees import CENTS_PER_HBAR, RATE_EXPIRES_S
-from ledger.localnet.state import NODE, SECOND_NS, Account, Entry, Ledger, Message, Topic
+from ledger.localnet.fees import RATE_EXPIRES_S
+from ledger.localnet.keys import ED25519_BYTES
+from ledger.localnet.state import (
+    NODES,
+    SECOND_NS,
+    Account,
+    Allowance,
+    Entry,
+    Ledger,
+    Message,
+    Schedule,
+    Signatory,
+    Topic,
+)
 from ledger.localnet.transactions import KINDS
 from ledger.running_hash import RUNNING_HASH_VERSION
 
 Json = dict[str, Any]
 
+WARNING = "localnet: one sequencer behind every node, not a public network"
+"""What the address book says of each node."""
 NODE_CERT_HASH = "0x" + "00" * 48
 """The node has no certificate; SDKs insist on the form of its hash."""
 
@@ -89,7 +103,7 @@ def topic(value: Topic) -> Json:
         "auto_renew_period": value.auto_renew_seconds,
         "created_timestamp": created,
         "custom_fees": {"created_timestamp": created, "fixed_fees": []},
-        "deleted": False,
+        "deleted": value.is_deleted,
         "fee_exempt_key_list": [],
         "fee_schedule_key": None,
         "memo": value.memo,
@@ -115,11 +129,11 @@ def transaction(value: Entry) -> Json:
         "memo_base64": base64_text(record.memo.encode()),
         "name": KINDS[value.kind].name,
         "nft_transfers": [],
-        "node": entity(value.node),
+        "node": entity(value.node or None),
         "nonce": 0,
         "parent_consensus_timestamp": None,
         "result": ResponseCode(record.receipt.status).name,
-        "scheduled": False,
+        "scheduled": record.transactionID.scheduled,
         "staking_reward_transfers": [],
         "token_transfers": [],
         "transaction_hash": base64_text(record.transactionHash),
@@ -142,7 +156,7 @@ def account(ledger: Ledger, value: Account) -> Json:
         "balance": {"balance": value.balance, "timestamp": timestamp(ledger.time), "tokens": []},
         "created_timestamp": timestamp(value.created),
         "decline_reward": False,
-        "deleted": False,
+        "deleted": value.is_deleted,
         "ethereum_nonce": 0,
         "evm_address": "0x" + value.num.to_bytes(20, "big").hex(),
         "expiry_timestamp": None,
@@ -162,19 +176,57 @@ def balance(value: Account) -> Json:
     return {"account": entity(value.num), "balance": value.balance, "tokens": []}
 
 
-def node(created: int, ports: tuple[int, ...]) -> Json:
-    """The one consensus node."""
+def allowance(owner: int, spender: int, value: Allowance) -> Json:
+    """What one account lets another take."""
+    return {
+        "amount": value.left,
+        "amount_granted": value.granted,
+        "owner": entity(owner),
+        "spender": entity(spender),
+        "timestamp": {"from": timestamp(value.time), "to": None},
+    }
+
+
+def schedule(value: Schedule) -> Json:
+    """One schedule, whether it waits, has been executed or deleted, or has expired."""
+    return {
+        "admin_key": key(value.admin_key),
+        "consensus_timestamp": timestamp(value.created),
+        "creator_account_id": entity(value.creator),
+        "deleted": value.deleted is not None,
+        "executed_timestamp": None if value.executed is None else timestamp(value.executed),
+        "expiration_time": timestamp(value.expires) if value.is_expiry_given else None,
+        "memo": value.memo,
+        "payer_account_id": entity(value.payer),
+        "schedule_id": entity(value.num),
+        "signatures": [_signatory(item) for item in value.signatories],
+        "transaction_body": base64_text(value.body.SerializeToString()),
+        "wait_for_expiry": False,
+    }
+
+
+def _signatory(value: Signatory) -> Json:
+    return {
+        "consensus_timestamp": timestamp(value.time),
+        "public_key_prefix": base64_text(value.key),
+        "signature": base64_text(value.signature),
+        "type": "ED25519" if len(value.key) == ED25519_BYTES else "ECDSA_SECP256K1",
+    }
+
+
+def node(created: int, num: int, ports: tuple[int, ...]) -> Json:
+    """One consensus node."""
     return {
         "admin_key": None,
         "decline_reward": False,
-        "description": "localnet",
+        "description": WARNING,
         "file_id": "0.0.102",
         "max_stake": 0,
         "memo": "",
         "min_stake": 0,
-        "node_account_id": entity(NODE),
+        "node_account_id": entity(num),
         "node_cert_hash": NODE_CERT_HASH,
-        "node_id": 0,
+        "node_id": num - NODES[0],
         "public_key": "0x",
         "reward_rate_start": 0,
         "service_endpoints": [
@@ -190,5 +242,9 @@ def node(created: int, ports: tuple[int, ...]) -> Json:
 
 def exchange_rate(ledger: Ledger) -> Json:
     """The fixed exchange rate."""
-    rate = {"cent_equivalent": CENTS_PER_HBAR, "expiration_time": RATE_EXPIRES_S, "hbar_equivalent": 1}
+    rate = {
+        "cent_equivalent": ledger.fees.cents_per_hbar,
+        "expiration_time": RATE_EXPIRES_S,
+        "hbar_equivalent": 1,
+    }
     return {"current_rate": rate, "next_rate": rate, "timestamp": timestamp(ledger.time)}

@@ -23,20 +23,25 @@ from cryptography.hazmat.primitives.serialization import (
 from hypercorn.config import Config
 
 from ledger.localnet import hapi_service, mirror_service
+from ledger.localnet.behaviour import Behaviour
 from ledger.localnet.description import DESCRIPTION, Description
 from ledger.localnet.errors import LocalnetError
+from ledger.localnet.fees import FeeSchedule, default_prices
 from ledger.localnet.files import held_directory, write_private
 from ledger.localnet.hapi_service import HapiService
 from ledger.localnet.journal import Genesis, Journal
 from ledger.localnet.mirror_service import MirrorService
 from ledger.localnet.network import LocalNetwork
 from ledger.localnet.rest import MirrorRest
-from ledger.localnet.state import NODE, OPERATOR
+from ledger.localnet.state import NODES, OPERATOR
 
 HOST = "127.0.0.1"
 NETWORK = "localnet"
 OPERATOR_KEY = "operator.key"
 JOURNAL = "journal"
+
+MORE_NODE_PORTS = tuple(range(50213, 50213 + len(NODES) - 1))
+"""50212 is where the public nodes have TLS; the localnet has none."""
 
 MAX_CALLS = 256
 """gRPC calls in progress on a server, subscriptions included; more are answered with RESOURCE_EXHAUSTED."""
@@ -50,33 +55,55 @@ class Ports:
     """Where the faces listen on 127.0.0.1; 0 takes a free port. The defaults are the SDKs' local presets."""
 
     consensus: tuple[int, ...] = (50211, 35211)
+    """Of the first node."""
     mirror_grpc: int = 5600
     mirror_rest: tuple[int, ...] = (5551, 38081)
+    more_nodes: tuple[int, ...] = ()
+    """One port for each node after the first."""
 
     @classmethod
-    def ephemeral(cls) -> "Ports":
-        """Any free ports, one a face."""
-        return cls(consensus=(0,), mirror_grpc=0, mirror_rest=(0,))
+    def preset(cls, nodes: int = 1) -> "Ports":
+        """The SDKs' local presets for the first node, and ports next to them for the others."""
+        return cls(more_nodes=MORE_NODE_PORTS[: nodes - 1])
+
+    @classmethod
+    def ephemeral(cls, nodes: int = 1) -> "Ports":
+        """Any free ports, one a face and a node."""
+        return cls(consensus=(0,), mirror_grpc=0, mirror_rest=(0,), more_nodes=(0,) * (nodes - 1))
 
 
-async def serve(directory: Path, ports: Ports, *, ready: Callable[[], None] | None = None) -> None:
+async def serve(
+    directory: Path,
+    ports: Ports,
+    *,
+    behaviour: Behaviour | None = None,
+    prices: str | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
     """Run the network whose ledger is in a directory until cancelled; `ready` is called once it serves.
 
-    Begins a new ledger where there is none. Raises LocalnetError when it cannot run or must stop.
+    Begins a new ledger where there is none, with `prices`, TOML, where they are given. Raises LocalnetError
+    when it cannot run or must stop.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(held_directory(directory))
         (directory / DESCRIPTION).unlink(missing_ok=True)  # of a process that was killed
         key = _operator_key(directory)
-        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw())
+        if prices is not None:
+            FeeSchedule.parse(prices)
+        genesis = Genesis(time.time_ns(), key.public_key().public_bytes_raw(), prices or default_prices())
         journal = stack.enter_context(Journal(directory / JOURNAL, genesis))
         if journal.genesis.operator_key != genesis.operator_key:
             raise LocalnetError(
                 f"{directory / OPERATOR_KEY} is not this ledger's: restore it, or begin elsewhere"
             )
+        if prices is not None and journal.genesis.fees != prices:
+            raise LocalnetError(
+                f"{directory} holds a ledger with other prices: start it without --fees, or begin elsewhere"
+            )
         if journal.torn_bytes:
             _log.warning("cut %d bytes of an unfinished write off the journal", journal.torn_bytes)
-        network = LocalNetwork(journal, time.time_ns)
+        network = LocalNetwork(journal, time.time_ns, behaviour)
         bound = await stack.enter_async_context(_listening(network, ports))
         rest = await stack.enter_async_context(_rest(network, bound))
         stack.callback((directory / DESCRIPTION).unlink, missing_ok=True)
@@ -90,7 +117,8 @@ async def serve(directory: Path, ports: Ports, *, ready: Callable[[], None] | No
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    consensus: tuple[int, ...]
+    consensus: dict[int, tuple[int, ...]]
+    """By node."""
     mirror_grpc: int
     rest: tuple[socket.socket, ...]
 
@@ -103,15 +131,22 @@ async def _listening(network: LocalNetwork, ports: Ports) -> AsyncIterator[_Boun
     """The REST sockets, bound, and both gRPC servers, started."""
     async with AsyncExitStack() as stack:
         rest = tuple(stack.enter_context(_socket(port)) for port in ports.mirror_rest)
-        consensus = await stack.enter_async_context(_grpc_server(hapi_service.MAX_REQUEST_BYTES))
-        consensus_ports = tuple(_grpc_port(consensus, port) for port in ports.consensus)
-        consensus.add_generic_rpc_handlers((HapiService(network, NODE),))
+        began = time.monotonic_ns()
+        consensus: dict[int, tuple[int, ...]] = {}
+        servers = []
+        node_ports = (ports.consensus, *((port,) for port in ports.more_nodes))
+        for node, wanted in zip(NODES, node_ports, strict=False):
+            server = await stack.enter_async_context(_grpc_server(hapi_service.MAX_REQUEST_BYTES))
+            consensus[node] = tuple(_grpc_port(server, port) for port in wanted)
+            service = HapiService(network, node, lambda: time.monotonic_ns() - began)
+            server.add_generic_rpc_handlers((service,))
+            servers.append(server)
         mirror = await stack.enter_async_context(_grpc_server(mirror_service.MAX_REQUEST_BYTES))
         mirror_port = _grpc_port(mirror, ports.mirror_grpc)
-        mirror.add_generic_rpc_handlers((MirrorService(network, consensus_ports),))
-        await consensus.start()
-        await mirror.start()
-        yield _Bound(consensus_ports, mirror_port, rest)
+        mirror.add_generic_rpc_handlers((MirrorService(network, consensus),))
+        for server in (*servers, mirror):
+            await server.start()
+        yield _Bound(consensus, mirror_port, rest)
 
 
 @asynccontextmanager
@@ -203,7 +238,7 @@ def _der_hex(key: Ed25519PrivateKey) -> str:
 def _description(bound: _Bound, key: Ed25519PrivateKey) -> bytes:
     description = Description(
         network=NETWORK,
-        nodes={f"0.0.{NODE}": f"{HOST}:{bound.consensus[0]}"},
+        nodes={f"0.0.{node}": f"{HOST}:{ports[0]}" for node, ports in bound.consensus.items()},
         mirror_grpc=f"{HOST}:{bound.mirror_grpc}",
         mirror_rest=f"http://{HOST}:{bound.rest_port()}",
         operator_account=f"0.0.{OPERATOR}",

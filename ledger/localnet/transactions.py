@@ -3,8 +3,8 @@
 A function checks everything before it changes anything, so that a refused transaction costs its fee, no more.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 from ledger.hiero import (
     ResponseCode,
@@ -13,85 +13,88 @@ from ledger.hiero import (
     transaction_receipt_pb2,
     transaction_record_pb2,
 )
-from ledger.localnet.envelope import Envelope, transaction_key
+from ledger.localnet import accounts, schedules, stored_files, topics
+from ledger.localnet.envelope import Envelope
 from ledger.localnet.errors import Refused
-from ledger.localnet.fees import EXTRA_KEY, EXTRA_SIGNATURE, dollars, exchange_rates
-from ledger.localnet.keys import count_keys, is_satisfied, is_well_formed
-from ledger.localnet.state import FEE_COLLECTOR, SECOND_NS, Account, Entry, Ledger, Message, Topic
-from ledger.running_hash import RUNNING_HASH_VERSION, next_running_hash
-
-MAX_MEMO_BYTES = 100
-MAX_MESSAGE_BYTES = 1_024
-MAX_TRANSFERS = 10
-AUTO_RENEW_SECONDS = range(2_592_000, 8_000_002)
-"""Thirty days to ninety-two and a bit, as the public networks allow."""
-
-
-@dataclass(slots=True)
-class Execution:
-    """One transaction in the middle of being applied."""
-
-    ledger: Ledger
-    envelope: Envelope
-    time: int
-    receipt: transaction_receipt_pb2.TransactionReceipt
-    moved: dict[int, int] = field(default_factory=dict)
-    """Net tinybar by account number."""
-    entity: int | None = None
-
-    def move(self, num: int, amount: int) -> None:
-        """Change a balance, and note it for the record's transfer list."""
-        account = self.ledger.accounts[num]
-        self.ledger.accounts[num] = replace(account, balance=account.balance + amount)
-        self.moved[num] = self.moved.get(num, 0) + amount
-
-    def require(self, key: basic_types_pb2.Key) -> None:
-        """Raises Refused, INVALID_SIGNATURE, unless the transaction's signatures satisfy a key."""
-        if not is_satisfied(key, self.envelope.signatures):
-            raise Refused(ResponseCode.INVALID_SIGNATURE)
-
-    def new_entity(self) -> int:
-        """The next free entity number."""
-        self.entity = self.ledger.next_entity
-        self.ledger.next_entity += 1
-        return self.entity
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One row of the table."""
-
-    name: str
-    """What the mirror calls it."""
-    run: Callable[[Execution], None]
-    price: int
-    """Tinybar, with one signature and no keys."""
-    fields: frozenset[str]
-    """The fields of its body that are understood; one that sets another is refused, never half obeyed."""
+from ledger.localnet.execution import Execution, Kind
+from ledger.localnet.keys import count_keys
+from ledger.localnet.schedules import scheduled_envelope
+from ledger.localnet.state import FEE_COLLECTOR, SECOND_NS, Entry, Ledger
 
 
 def apply(ledger: Ledger, envelope: Envelope, time: int) -> Entry:
-    """Carry out a transaction that passed precheck, at a time later than any before, and charge its fee."""
-    receipt = transaction_receipt_pb2.TransactionReceipt(exchangeRate=exchange_rates())
-    execution = Execution(ledger, envelope, time, receipt)
-    fee = fee_for(envelope)
-    execution.move(envelope.payer, -fee)
+    """Carry out a transaction that passed precheck, at a time later than any before, and charge its fee.
+
+    A scheduled transaction that it completes follows in the next nanosecond.
+    """
+    execution = _execution(ledger, envelope, time)
+    entry = _carried_out(execution, fee_for(ledger, envelope))
+    if execution.due is not None:
+        _run_scheduled(ledger, execution.due, time + 1)
+    return entry
+
+
+def fee_for(ledger: Ledger, envelope: Envelope) -> int:
+    """What a transaction of a known kind costs its payer, tinybar, whether it succeeds or not."""
+    topic = envelope.body.consensusCreateTopic  # empty when it is of another kind
+    return ledger.fees.price(
+        envelope.kind,
+        size=len(envelope.raw),
+        signatures=len(envelope.signatures),
+        topic_keys=count_keys(topic.adminKey) + count_keys(topic.submitKey),
+    )
+
+
+def _execution(ledger: Ledger, envelope: Envelope, time: int) -> Execution:
+    receipt = transaction_receipt_pb2.TransactionReceipt(exchangeRate=ledger.fees.exchange_rates())
+    return Execution(ledger, envelope, time, receipt)
+
+
+def _carried_out(execution: Execution, fee: int) -> Entry:
+    execution.move(execution.envelope.payer, -fee)
     execution.move(FEE_COLLECTOR, fee)
     try:
-        KINDS[envelope.kind].run(execution)
-        receipt.status = ResponseCode.SUCCESS.value
+        KINDS[execution.envelope.kind].run(execution)
+        execution.receipt.status = ResponseCode.SUCCESS.value
     except Refused as refused:
-        receipt.status = refused.status.value
+        execution.receipt.status = refused.status.value
+    return _entered(execution, fee)
+
+
+def _run_scheduled(ledger: Ledger, num: int, time: int) -> None:
+    schedule = ledger.schedules[num]
+    ledger.schedules[num] = replace(schedule, executed=time)
+    envelope = scheduled_envelope(schedule)
+    execution = _execution(ledger, envelope, time)
+    execution.schedule = num
+    fee = fee_for(ledger, envelope)
+    payer = ledger.accounts[schedule.payer]
+    # What a node's precheck asks of any other transaction; here nobody is left to refuse it for nothing.
+    if payer.is_deleted:
+        execution.receipt.status = ResponseCode.PAYER_ACCOUNT_DELETED.value
+    elif envelope.body.transactionFee < fee:
+        execution.receipt.status = ResponseCode.INSUFFICIENT_TX_FEE.value
+    elif payer.balance < fee:
+        execution.receipt.status = ResponseCode.INSUFFICIENT_PAYER_BALANCE.value
+    else:
+        _carried_out(execution, fee)
+        return
+    _entered(execution, fee=0)
+
+
+def _entered(execution: Execution, fee: int) -> Entry:
+    """The transaction, with its record, as the ledger keeps it."""
+    envelope, ledger = execution.envelope, execution.ledger
     entry = Entry(
         kind=envelope.kind,
-        time=time,
+        time=execution.time,
         record=_record(execution, fee),
         entity=execution.entity,
         node=envelope.body.nodeAccountID.accountNum,
         max_fee=envelope.body.transactionFee,
         valid_seconds=envelope.body.transactionValidDuration.seconds,
     )
-    ledger.time = time
+    ledger.time = execution.time
     ledger.entries.append(entry)
     ledger.by_id[envelope.key] = entry
     for item in entry.record.transferList.accountAmounts:
@@ -99,28 +102,11 @@ def apply(ledger: Ledger, envelope: Envelope, time: int) -> Entry:
     return entry
 
 
-def fee_for(envelope: Envelope) -> int:
-    """What a transaction of a known kind costs its payer, tinybar, whether it succeeds or not."""
-    fee = KINDS[envelope.kind].price + EXTRA_SIGNATURE * max(0, len(envelope.signatures) - 1)
-    if envelope.kind == "consensusCreateTopic":
-        topic = envelope.body.consensusCreateTopic
-        fee += EXTRA_KEY * (count_keys(topic.adminKey) + count_keys(topic.submitKey))
-    return fee
-
-
-def check_memo(memo: str) -> None:
-    """Raises Refused: MEMO_TOO_LONG, INVALID_ZERO_BYTE_IN_STRING."""
-    if len(memo.encode()) > MAX_MEMO_BYTES:
-        raise Refused(ResponseCode.MEMO_TOO_LONG)
-    if "\0" in memo:
-        raise Refused(ResponseCode.INVALID_ZERO_BYTE_IN_STRING)
-
-
 def _record(execution: Execution, fee: int) -> transaction_record_pb2.TransactionRecord:
     body = execution.envelope.body
     seconds, nanos = divmod(execution.time, SECOND_NS)
     moved = sorted(execution.moved.items())
-    return transaction_record_pb2.TransactionRecord(
+    record = transaction_record_pb2.TransactionRecord(
         receipt=execution.receipt,
         transactionHash=execution.envelope.hash,
         consensusTimestamp=timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos),
@@ -137,171 +123,106 @@ def _record(execution: Execution, fee: int) -> transaction_record_pb2.Transactio
             ]
         ),
     )
+    if execution.schedule is not None:
+        record.scheduleRef.scheduleNum = execution.schedule
+    return record
 
 
-def _create_account(execution: Execution) -> None:
-    operation = execution.envelope.body.cryptoCreateAccount
-    check_memo(operation.memo)
-    if not operation.HasField("key"):
-        raise Refused(ResponseCode.KEY_REQUIRED)
-    if not is_well_formed(operation.key):
-        raise Refused(ResponseCode.BAD_ENCODING)
-    auto_renew = _auto_renew_seconds(operation.autoRenewPeriod.seconds)
-    if operation.receiverSigRequired:
-        execution.require(operation.key)
-    if operation.initialBalance >= 1 << 63:
-        raise Refused(ResponseCode.INVALID_INITIAL_BALANCE)
-    payer = execution.envelope.payer
-    if execution.ledger.accounts[payer].balance < operation.initialBalance:
-        raise Refused(ResponseCode.INSUFFICIENT_PAYER_BALANCE)
-    num = execution.new_entity()
-    execution.ledger.accounts[num] = Account(
-        num=num,
-        key=operation.key,
-        balance=0,
-        created=execution.time,
-        memo=operation.memo,
-        receiver_signature_required=operation.receiverSigRequired,
-        auto_renew_seconds=auto_renew,
-    )
-    execution.move(payer, -operation.initialBalance)
-    execution.move(num, operation.initialBalance)
-    execution.receipt.accountID.accountNum = num
+# Without effect on any network that is left: the SDKs still set them.
+_IGNORED_OF_ACCOUNTS = frozenset(
+    {
+        "sendRecordThreshold",
+        "receiveRecordThreshold",
+        "max_automatic_token_associations",
+        "decline_reward",
+    }
+)
 
-
-def _transfer(execution: Execution) -> None:
-    amounts = execution.envelope.body.cryptoTransfer.transfers.accountAmounts
-    if len(amounts) > MAX_TRANSFERS:
-        raise Refused(ResponseCode.TRANSFER_LIST_SIZE_LIMIT_EXCEEDED)
-    transfers = [(execution.ledger.account(item.accountID), item.amount) for item in amounts]
-    if any({part.name for part, _ in item.ListFields()} - {"accountID", "amount"} for item in amounts):
-        raise Refused(ResponseCode.NOT_SUPPORTED)
-    if sum(amount for _, amount in transfers) != 0:
-        raise Refused(ResponseCode.INVALID_ACCOUNT_AMOUNTS)
-    if len({account.num for account, _ in transfers}) != len(transfers):
-        raise Refused(ResponseCode.ACCOUNT_REPEATED_IN_ACCOUNT_AMOUNTS)
-    for account, amount in transfers:
-        if amount < 0 or (amount > 0 and account.receiver_signature_required):
-            execution.require(account.key)
-        if account.balance + amount < 0:
-            raise Refused(ResponseCode.INSUFFICIENT_ACCOUNT_BALANCE)
-    for account, amount in transfers:
-        execution.move(account.num, amount)
-
-
-def _create_topic(execution: Execution) -> None:
-    operation = execution.envelope.body.consensusCreateTopic
-    check_memo(operation.memo)
-    admin = operation.adminKey if operation.HasField("adminKey") else None
-    submit = operation.submitKey if operation.HasField("submitKey") else None
-    if admin is not None and not is_well_formed(admin):
-        raise Refused(ResponseCode.BAD_ENCODING)
-    if submit is not None and not is_well_formed(submit):
-        raise Refused(ResponseCode.INVALID_SUBMIT_KEY)
-    auto_renew = _auto_renew_seconds(operation.autoRenewPeriod.seconds)
-    if admin is not None:
-        execution.require(admin)
-    renewer = None
-    if operation.HasField("autoRenewAccount"):
-        renewer = execution.ledger.account(operation.autoRenewAccount)
-        execution.require(renewer.key)
-    num = execution.new_entity()
-    execution.ledger.topics[num] = Topic(
-        num=num,
-        created=execution.time,
-        memo=operation.memo,
-        admin_key=admin,
-        submit_key=submit,
-        auto_renew_account=None if renewer is None else renewer.num,
-        auto_renew_seconds=auto_renew,
-    )
-    execution.ledger.messages[num] = []
-    execution.receipt.topicID.topicNum = num
-
-
-def _submit_message(execution: Execution) -> None:
-    operation = execution.envelope.body.consensusSubmitMessage
-    if not operation.message:
-        raise Refused(ResponseCode.INVALID_TOPIC_MESSAGE)
-    if len(operation.message) > MAX_MESSAGE_BYTES:
-        raise Refused(ResponseCode.MESSAGE_SIZE_TOO_LARGE)
-    topic = execution.ledger.topic(operation.topicID)
-    execution.entity = topic.num
-    if operation.HasField("chunkInfo"):
-        _check_chunk(execution)
-    if topic.submit_key is not None:
-        execution.require(topic.submit_key)
-    sequence = topic.sequence + 1
-    payer = execution.envelope.payer
-    running_hash = next_running_hash(
-        topic.running_hash, (0, 0, payer), (0, 0, topic.num), execution.time, sequence, operation.message
-    )
-    execution.ledger.topics[topic.num] = replace(topic, sequence=sequence, running_hash=running_hash)
-    execution.ledger.messages[topic.num].append(
-        Message(
-            sequence=sequence,
-            time=execution.time,
-            payer=payer,
-            body=operation.message,
-            running_hash=running_hash,
-            chunk=operation.chunkInfo if operation.HasField("chunkInfo") else None,
-        )
-    )
-    execution.receipt.topicSequenceNumber = sequence
-    execution.receipt.topicRunningHash = running_hash
-    execution.receipt.topicRunningHashVersion = RUNNING_HASH_VERSION
-
-
-def _check_chunk(execution: Execution) -> None:
-    chunk = execution.envelope.body.consensusSubmitMessage.chunkInfo
-    if not 1 <= chunk.number <= chunk.total:
-        raise Refused(ResponseCode.INVALID_CHUNK_NUMBER)
-    try:
-        initial = transaction_key(chunk.initialTransactionID)
-    except Refused:
-        raise Refused(ResponseCode.INVALID_CHUNK_TRANSACTION_ID) from None
-    is_own = initial[0] == execution.envelope.payer
-    if not is_own or (chunk.number == 1 and initial != execution.envelope.key):
-        raise Refused(ResponseCode.INVALID_CHUNK_TRANSACTION_ID)
-
-
-def _auto_renew_seconds(seconds: int) -> int:
-    if seconds not in AUTO_RENEW_SECONDS:
-        raise Refused(ResponseCode.AUTORENEW_DURATION_NOT_IN_RANGE)
-    return seconds
-
-
-KINDS: dict[str, Kind] = {
+_PLAIN: dict[str, Kind] = {
     "cryptoCreateAccount": Kind(
         "CRYPTOCREATEACCOUNT",
-        _create_account,
-        dollars("0.05"),
-        frozenset(
-            {
-                "key",
-                "initialBalance",
-                "receiverSigRequired",
-                "autoRenewPeriod",
-                "memo",
-                # Without effect on any network that is left: the SDKs still set them.
-                "sendRecordThreshold",
-                "receiveRecordThreshold",
-                "max_automatic_token_associations",
-                "decline_reward",
-            }
-        ),
+        accounts.create_account,
+        frozenset({"key", "initialBalance", "receiverSigRequired", "autoRenewPeriod", "memo"})
+        | _IGNORED_OF_ACCOUNTS,
+        accounts.create_account_signers,
     ),
-    "cryptoTransfer": Kind("CRYPTOTRANSFER", _transfer, dollars("0.0001"), frozenset({"transfers"})),
+    "cryptoUpdateAccount": Kind(
+        "CRYPTOUPDATEACCOUNT",
+        accounts.update_account,
+        frozenset({"accountIDToUpdate", "key", "memo", "receiverSigRequiredWrapper", "autoRenewPeriod"})
+        | _IGNORED_OF_ACCOUNTS,
+        accounts.update_account_signers,
+    ),
+    "cryptoDelete": Kind(
+        "CRYPTODELETE",
+        accounts.delete_account,
+        frozenset({"deleteAccountID", "transferAccountID"}),
+        accounts.delete_account_signers,
+    ),
+    "cryptoTransfer": Kind(
+        "CRYPTOTRANSFER",
+        accounts.transfer,
+        frozenset({"transfers"}),
+        accounts.transfer_signers,
+    ),
+    "cryptoApproveAllowance": Kind(
+        "CRYPTOAPPROVEALLOWANCE",
+        accounts.approve_allowance,
+        frozenset({"cryptoAllowances"}),
+        accounts.approve_allowance_signers,
+    ),
     "consensusCreateTopic": Kind(
         "CONSENSUSCREATETOPIC",
-        _create_topic,
-        dollars("0.01"),
+        topics.create_topic,
         frozenset({"memo", "adminKey", "submitKey", "autoRenewPeriod", "autoRenewAccount"}),
+        topics.create_topic_signers,
+    ),
+    "consensusUpdateTopic": Kind(
+        "CONSENSUSUPDATETOPIC",
+        topics.update_topic,
+        frozenset({"topicID", "memo", "adminKey", "submitKey", "autoRenewPeriod", "autoRenewAccount"}),
+        topics.update_topic_signers,
+    ),
+    "consensusDeleteTopic": Kind(
+        "CONSENSUSDELETETOPIC",
+        topics.delete_topic,
+        frozenset({"topicID"}),
+        topics.delete_topic_signers,
     ),
     "consensusSubmitMessage": Kind(
         "CONSENSUSSUBMITMESSAGE",
-        _submit_message,
-        dollars("0.0008"),
+        topics.submit_message,
         frozenset({"topicID", "message", "chunkInfo"}),
+        topics.submit_message_signers,
     ),
+    "fileCreate": Kind(
+        "FILECREATE",
+        stored_files.create_file,
+        frozenset({"expirationTime", "keys", "contents", "memo"}),
+        stored_files.create_file_signers,
+    ),
+    "fileAppend": Kind(
+        "FILEAPPEND",
+        stored_files.append_file,
+        frozenset({"fileID", "contents"}),
+        stored_files.append_file_signers,
+    ),
+    # Any one key is enough: not a list of those that must sign, so it is not scheduled here.
+    "fileDelete": Kind("FILEDELETE", stored_files.delete_file, frozenset({"fileID"})),
+}
+
+_SCHEDULABLE = {name: kind for name, kind in _PLAIN.items() if kind.signers is not None}
+
+KINDS: dict[str, Kind] = _PLAIN | {
+    "scheduleCreate": Kind(
+        "SCHEDULECREATE",
+        partial(schedules.create_schedule, _SCHEDULABLE),
+        frozenset({"scheduledTransactionBody", "memo", "adminKey", "payerAccountID", "expiration_time"}),
+    ),
+    "scheduleSign": Kind(
+        "SCHEDULESIGN",
+        partial(schedules.sign_schedule, _SCHEDULABLE),
+        frozenset({"scheduleID"}),
+    ),
+    "scheduleDelete": Kind("SCHEDULEDELETE", schedules.delete_schedule, frozenset({"scheduleID"})),
 }

@@ -291,13 +291,36 @@ def test_an_oversized_request_is_refused_before_it_is_read(channels):
 
 words = st.one_of(
     st.sampled_from(
-        ["topics", "messages", "transactions", "accounts", "balances", "network", "nodes", "{topic}"]
+        [
+            "topics",
+            "messages",
+            "transactions",
+            "accounts",
+            "allowances",
+            "crypto",
+            "schedules",
+            "balances",
+            "network",
+            "nodes",
+            "{topic}",
+        ]
     ),
     st.sampled_from(["0.0.2", "2", "0.0.2-1-1", "9" * 30, "0.0." + "9" * 19, "-1", "..", "%00", "０", "²"]),
     st.text(max_size=8),
 )
 names = st.sampled_from(
-    ["limit", "order", "timestamp", "sequencenumber", "account.id", "transactiontype", "result", "nonce", "x"]
+    [
+        "limit",
+        "order",
+        "timestamp",
+        "sequencenumber",
+        "account.id",
+        "schedule.id",
+        "transactiontype",
+        "result",
+        "nonce",
+        "x",
+    ]
 )
 values = st.one_of(
     st.builds("{}:{}".format, st.sampled_from(["gt", "lt", "gte", "lte", "eq", "ne", "x", ""]), words),

@@ -186,3 +186,19 @@ async def test_a_ledger_without_its_key_is_refused(tmp_path):
     os.remove(tmp_path / "operator.key")
     with pytest.raises(LocalnetError, match=r"operator\.key is missing"):
         await serve(tmp_path, Ports.ephemeral())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--outage", "0.0.99:1-2"), "is no outage"), (("--fees", "PRICES"), "the price list says")],
+)
+def test_an_option_that_makes_no_sense_is_explained_in_one_line(tmp_path, options, said):
+    prices = tmp_path / "prices.toml"
+    prices.write_text("query = 1")
+    chosen = [str(prices) if option == "PRICES" else option for option in options]
+    command = [sys.executable, "-m", "ledger.localnet", "--dir", str(tmp_path / "net"), "--any-port", *chosen]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert said in ended.stderr
+    assert not (tmp_path / "net" / "journal").exists()

@@ -10,7 +10,6 @@ from ledger.hiero import (
     PrivateKey,
     ResponseCode,
     basic_types_pb2,
-    transaction_contents_pb2,
     transaction_pb2,
 )
 from ledger.localnet.errors import Refused
@@ -18,12 +17,22 @@ from ledger.localnet.journal import Genesis, Journal, Ordered
 from ledger.localnet.keys import Signatures, is_satisfied, is_well_formed
 from ledger.localnet.network import replay
 from ledger.localnet.precheck import precheck
-from ledger.localnet.state import FEE_COLLECTOR, NODE, OPERATOR, SECOND_NS, SUPPLY, Ledger, genesis
-from ledger.localnet.transactions import apply
+from ledger.localnet.state import FEE_COLLECTOR, NODE, NODES, OPERATOR, SECOND_NS, SUPPLY, Ledger
 from ledger.running_hash import INITIAL_RUNNING_HASH, next_running_hash
+from tests.ledger.localnet_bodies import (
+    KEY,
+    NOW,
+    account_body,
+    balances,
+    body_at,
+    message_body,
+    new_ledger,
+    run,
+    signed,
+    topic_body,
+    transfer_body,
+)
 
-KEY = PrivateKey.from_bytes_ed25519(bytes(range(32)))
-NOW = 1_800_000_000 * SECOND_NS
 KEYS_OF_KINDS = (
     "cryptoCreateAccount",
     "cryptoTransfer",
@@ -32,76 +41,14 @@ KEYS_OF_KINDS = (
 )
 
 
-def new_ledger() -> Ledger:
-    return genesis(KEY.public_key().to_bytes_raw(), NOW - 1)
-
-
-def body_at(start: int, payer: int = OPERATOR, **fields) -> transaction_pb2.TransactionBody:
-    body = transaction_pb2.TransactionBody(transactionFee=10**9, **fields)
-    body.transactionID.accountID.accountNum = payer
-    body.transactionID.transactionValidStart.seconds = start // SECOND_NS
-    body.transactionID.transactionValidStart.nanos = start % SECOND_NS
-    body.nodeAccountID.accountNum = NODE
-    body.transactionValidDuration.seconds = 120
-    return body
-
-
-def signed(body: transaction_pb2.TransactionBody | bytes, *keys: PrivateKey) -> bytes:
-    body_bytes = body if isinstance(body, bytes) else body.SerializeToString()
-    pairs = []
-    for key in keys or (KEY,):
-        pair = basic_types_pb2.SignaturePair(pubKeyPrefix=key.public_key().to_bytes_raw())
-        setattr(pair, "ed25519" if key.is_ed25519() else "ECDSA_secp256k1", key.sign(body_bytes))
-        pairs.append(pair)
-    content = transaction_contents_pb2.SignedTransaction(
-        bodyBytes=body_bytes, sigMap=basic_types_pb2.SignatureMap(sigPair=pairs)
-    )
-    return transaction_pb2.Transaction(signedTransactionBytes=content.SerializeToString()).SerializeToString()
-
-
-def run(ledger: Ledger, raw: bytes, now: int = NOW):
-    return apply(ledger, precheck(ledger, raw, NODE, now), max(now, ledger.time + 1))
-
-
 def refusal(ledger: Ledger, raw: bytes, now: int = NOW) -> ResponseCode:
     with pytest.raises(Refused) as refused:
         precheck(ledger, raw, NODE, now)
     return refused.value.status
 
 
-def topic_body(start: int = NOW, **fields) -> transaction_pb2.TransactionBody:
-    body = body_at(start)
-    body.consensusCreateTopic.memo = "t"
-    body.consensusCreateTopic.autoRenewPeriod.seconds = 7_776_000
-    for name, key in fields.items():
-        getattr(body.consensusCreateTopic, name).CopyFrom(key)
-    return body
-
-
-def message_body(start: int, topic: int, message: bytes) -> transaction_pb2.TransactionBody:
-    body = body_at(start)
-    body.consensusSubmitMessage.topicID.topicNum = topic
-    body.consensusSubmitMessage.message = message
-    return body
-
-
-def account_body(start: int, key: basic_types_pb2.Key, balance: int = 0) -> transaction_pb2.TransactionBody:
-    body = body_at(start)
-    body.cryptoCreateAccount.key.CopyFrom(key)
-    body.cryptoCreateAccount.initialBalance = balance
-    body.cryptoCreateAccount.autoRenewPeriod.seconds = 7_776_000
-    return body
-
-
-def transfer_body(start: int, *amounts: tuple[int, int], payer: int = OPERATOR):
-    body = body_at(start, payer)
-    for num, amount in amounts:
-        body.cryptoTransfer.transfers.accountAmounts.add(amount=amount).accountID.accountNum = num
-    return body
-
-
-def balances(ledger: Ledger) -> dict[int, int]:
-    return {num: account.balance for num, account in ledger.accounts.items()}
+def holders(ledger: Ledger) -> dict[int, int]:
+    return {num: balance for num, balance in balances(ledger).items() if balance}
 
 
 def test_a_topic_chains_its_messages_with_the_published_hash():
@@ -127,7 +74,7 @@ def test_a_failed_transaction_costs_its_fee_and_nothing_more():
     entry = run(ledger, signed(transfer_body(NOW, (OPERATOR, 5), (NODE, -5))))
     # The node's account has the operator's key, but no money.
     assert entry.record.receipt.status == ResponseCode.INSUFFICIENT_ACCOUNT_BALANCE
-    assert balances(ledger) == {OPERATOR: SUPPLY - 100_000, NODE: 0, FEE_COLLECTOR: 100_000}
+    assert holders(ledger) == {OPERATOR: SUPPLY - 100_000, FEE_COLLECTOR: 100_000}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +91,7 @@ def test_a_transfer_that_does_not_add_up_moves_nothing(amounts, status):
     ledger = new_ledger()
     entry = run(ledger, signed(transfer_body(NOW, *amounts)))
     assert entry.record.receipt.status == status
-    assert balances(ledger) == {OPERATOR: SUPPLY - 100_000, NODE: 0, FEE_COLLECTOR: 100_000}
+    assert holders(ledger) == {OPERATOR: SUPPLY - 100_000, FEE_COLLECTOR: 100_000}
 
 
 def test_precheck_refuses_before_anything_is_charged():
@@ -162,7 +109,7 @@ def test_precheck_refuses_before_anything_is_charged():
     cheap = topic_body(NOW + 1)
     cheap.transactionFee = 9_999_999
     unknown = body_at(NOW + 1)
-    unknown.fileCreate.memo = "not here"
+    unknown.tokenCreation.memo = "not here"
     half_known = topic_body(NOW + 1)
     half_known.consensusCreateTopic.fee_schedule_key.ed25519 = bytes(32)
     scheduled = topic_body(NOW + 1)
@@ -257,7 +204,7 @@ def test_keys_that_nobody_could_satisfy_are_refused():
     for i, key in enumerate(bad):
         entry = run(ledger, signed(account_body(NOW + i, key)))
         assert entry.record.receipt.status == ResponseCode.BAD_ENCODING
-    assert len(ledger.accounts) == 3
+    assert set(ledger.accounts) == {OPERATOR, *NODES, FEE_COLLECTOR}
     assert is_well_formed(deep.keyList.keys[0])
 
 
