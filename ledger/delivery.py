@@ -36,6 +36,8 @@ _PRICE_PAUSE, _LONGEST_PRICE_PAUSE = 5.0, 60.0
 _MARKER_PATIENCE = 60.0
 # Clocks that agree to ten seconds are good enough, here as for a transaction's start.
 _MARGIN = Nanoseconds(10 * SECOND)
+# A public mirror is several machines, and those that are behind must catch up before silence means anything.
+_AFTERLIFE = Nanoseconds(60 * SECOND)
 # A node's account, which every network has.
 _MARKED = AccountId("0.0.3")
 # Failures at consensus of which the deed is innocent: it may be done under another id.
@@ -84,7 +86,9 @@ class Deliveries:
         self._outbox = outbox
         self._tasks = tasks
         self._now = now
-        self._clock = TransactionClock(now, outbox.last_start)
+        # Later ids than this were never taken: a clock that once ran ahead must not stop us until then.
+        last = outbox.last_start if outbox.last_start <= now() + _MARGIN else 0
+        self._clock = TransactionClock(now, last)
         self._flights: dict[int, Flight] = {}
         self._threads = anyio.CapacityLimiter(_THREADS)
         self._unpriced = anyio.Event()
@@ -156,6 +160,7 @@ class Deliveries:
         pause = _FIRST_PAUSE
         while True:
             before = flight.entry.start
+            flight.pause = 0.0
             try:
                 await self._attempt(flight, submission)
             except LedgerError as error:
@@ -231,7 +236,7 @@ class Deliveries:
         if self._settled(flight, shown):
             return
         over = Nanoseconds(entry.start + LIFETIME)
-        if self._now() < over + _MARGIN:
+        if self._now() < over + _AFTERLIFE:
             raise Busy("the network is silent about it, and it may still take effect")
         await self._mark_after(over)
         if not self._settled(flight, await self._shown(entry)):

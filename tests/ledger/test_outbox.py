@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import outbox as outbox_module
-from ledger.outbox import FEE_CAP, MAX_PENDING, Message, Outbox, OutboxError, OverBudget, Payment, cost_cap
+from ledger.outbox import (
+    DEFAULT_SPEND_LIMIT,
+    FEE_CAP,
+    MAX_PENDING,
+    Message,
+    Outbox,
+    OutboxError,
+    OverBudget,
+    Payment,
+    cost_cap,
+)
+from node.config import ConfigError, load_config
 from protocol.ids import AccountId, Nanoseconds, Tinybar, TopicId
 
 ME = "localnet 0.0.7"
@@ -176,6 +187,37 @@ def test_the_count_is_the_sum_of_what_each_entry_costs(steps):
                 outbox.price(outbox.settle(entry, state, "X"), Tinybar(fee))
                 costs[entry.id] = fee + (size if what == 2 else 0)
             assert outbox.spent() == sum(costs.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "limit"),
+    [("", DEFAULT_SPEND_LIMIT), ("spend_limit = 0", 0), ("spend_limit = 5_000_000", 5_000_000)],
+)
+def test_the_limit_is_a_setting(tmp_path, line, limit):
+    assert load_config(written(tmp_path, line)).ledger.spend_limit == limit
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", '"1"', "true", str(2**63)])
+def test_a_limit_that_is_none_is_refused_in_one_line(tmp_path, value):
+    with pytest.raises(ConfigError, match=r"ledger\.spend_limit") as caught:
+        load_config(written(tmp_path, f"spend_limit = {value}"))
+    assert "\n" not in str(caught.value)
+
+
+def written(folder: Path, line: str) -> Path:
+    path = folder / "node.toml"
+    path.write_text(f"""data = "data"
+[identity]
+file = "identity.pem"
+[ledger]
+network = "localnet"
+topic = "0.0.1001"
+account = "0.0.1002"
+{line}
+[learner]
+name = "driving"
+""")
+    return path
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"\x00" * 5_000])

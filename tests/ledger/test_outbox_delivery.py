@@ -146,6 +146,20 @@ def test_a_call_that_is_cancelled_is_carried_on_with(quick, outbox):
         assert len(set(node.submitted)) == 1
 
 
+@pytest.mark.parametrize(("ahead", "continues"), [(8, True), (86_400, False)])
+def test_ids_increase_across_restarts_unless_the_clock_was_wrong(quick, outbox, ahead, continues):
+    async def act(hedera: Hedera) -> None:
+        await hedera.submit(TOPIC, b"x", key="x")
+
+    last = Nanoseconds(time.time_ns() + ahead * SECOND)
+    outbox.note(last, Tinybar(0))
+    with scripted_node() as node:
+        on_scripted(outbox, {"0.0.3": node.address}, act)
+    entry = outbox.enqueue("localnet 0.0.7", Message(TOPIC, b"x"), "x", Nanoseconds(0))
+    assert (entry.start >= last + 1_000) == continues
+    assert entry.start < time.time_ns() + 10 * SECOND
+
+
 @pytest.mark.parametrize("amount", [0, DEFAULT_SPEND_LIMIT])
 def test_over_the_limit_nothing_is_sent(quick, tmp_path, amount):
     limit = Tinybar(DEFAULT_SPEND_LIMIT if amount else FEE_CAP - 1)
@@ -231,6 +245,7 @@ def test_what_is_too_old_to_be_sent_again_happens_once(
     localnet, outbox, monkeypatch, backend, kind, chunks_sent
 ):
     monkeypatch.setattr(delivery_module, "_MARGIN", Nanoseconds(3 * SECOND))
+    monkeypatch.setattr(delivery_module, "_AFTERLIFE", Nanoseconds(SECOND))
     monkeypatch.setattr(delivery_module, "_LONGEST_PAUSE", 0.5)
 
     async def main() -> None:
