@@ -1,4 +1,4 @@
-"""Contradictions: two signed bodies of one kind, round and member that differ (SPEC.md, The journal).
+"""Contradictions: two signed bodies of one kind, round and member that differ (SPEC.md, step).
 
 An honest participant never signs two, whatever it forgets in a crash; so both signatures together are proof, and
 it does not matter whether the records that carry them had an effect.

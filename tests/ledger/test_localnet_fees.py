@@ -12,13 +12,13 @@ from ledger.localnet.network import replay
 from ledger.localnet.serve import Ports, serve
 from ledger.localnet.state import FEE_COLLECTOR, OPERATOR, SUPPLY, genesis
 from ledger.localnet.transactions import KINDS
-from tests.ledger.localnet_bodies import KEY, NOW, message_body, new_ledger, run, signed, topic_body
+from tests.ledger.localnet_bodies import KEY, NOW, message_body, run, signed, topic_body
 
 PUBLIC = KEY.public_key().to_bytes_raw()
 
 
-def charged(raw: bytes) -> int:
-    ledger = new_ledger()
+def charged(raw: bytes, prices: str | None = None) -> int:
+    ledger = genesis(PUBLIC, NOW - 10, FeeSchedule.parse(prices or default_prices()))
     run(ledger, signed(topic_body(NOW - 5)))
     before = ledger.accounts[FEE_COLLECTOR].balance
     entry = run(ledger, raw)
@@ -31,14 +31,19 @@ def test_every_kind_has_a_price_and_nothing_else_has():
 
 
 def test_a_transaction_pays_for_its_bytes_past_the_included_ones():
+    prices = default_prices().replace("included_bytes = 1_400", "included_bytes = 1_000")
     small = signed(message_body(NOW, 1001, b"x"))
-    assert len(small) < 1_024
-    assert charged(small) == 800_000
-    spare = 1_024 - len(signed(message_body(NOW, 1001, b"x" * 800)))
+    assert len(small) < 1_000
+    assert charged(small, prices) == 800_000
+    spare = 1_000 - len(signed(message_body(NOW, 1001, b"x" * 800)))
     edge = signed(message_body(NOW, 1001, b"x" * (800 + spare)))
-    assert len(edge) == 1_024
-    assert charged(edge) == 800_000
-    assert charged(signed(message_body(NOW, 1001, b"x" * (803 + spare)))) == 800_000 + 3 * 110
+    assert len(edge) == 1_000
+    assert charged(edge, prices) == 800_000
+    assert charged(signed(message_body(NOW, 1001, b"x" * (803 + spare))), prices) == 800_000 + 3 * 110
+
+
+def test_a_full_message_costs_what_a_message_costs():
+    assert charged(signed(message_body(NOW, 1001, b"x" * 1_024))) == 800_000
 
 
 def test_a_transaction_pays_for_signatures_past_the_first_and_a_topic_for_its_keys():
