@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.founded import Founded
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 110.0
+PATIENCE = 240.0
 
 
 def roundabout(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
