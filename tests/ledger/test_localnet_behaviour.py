@@ -26,7 +26,6 @@ from ledger.localnet.description import Description
 from ledger.localnet.errors import LocalnetError, Refused
 from ledger.localnet.journal import Genesis, Journal
 from ledger.localnet.network import LocalNetwork, replay
-from ledger.localnet.process import running_localnet
 from ledger.localnet.serve import Ports
 from ledger.localnet.state import NODE, OPERATOR, SECOND_NS, SUPPLY
 from tests.ledger.localnet_bodies import (
@@ -38,6 +37,7 @@ from tests.ledger.localnet_bodies import (
     topic_body,
     transfer_body,
 )
+from tests.ledger.localnet_child import running_localnet
 
 GENESIS = Genesis(time=1, operator_key=KEY.public_key().to_bytes_raw())
 SLOW = Behaviour(finality_ns=5 * MILLISECOND_NS)

@@ -1,4 +1,4 @@
-"""A localnet as a child process, for the demo and for tests."""
+"""A localnet as a child process that tests may kill, and start again on the same directory."""
 
 import subprocess
 import sys
