@@ -15,7 +15,8 @@ from ledger.topic import HistoryBroken, TopicMessage
 from protocol.errors import Ignore, Invalid
 from protocol.fold import apply, read
 from protocol.ids import Nanoseconds, TopicId
-from protocol.records import Stamp, parse_record
+from protocol.parse import parse_record
+from protocol.records import Stamp
 from protocol.state import ClosedRound, RunState
 
 

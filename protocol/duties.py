@@ -12,19 +12,19 @@ advance           everything that is due and not yet under way
 from dataclasses import replace
 
 from protocol.errors import Ignore
-from protocol.fold import counted_choices
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
 from protocol.messages import Choice, VoteBody
+from protocol.parse import Record
 from protocol.records import (
     CloseRecord,
     PresentBody,
     ProposeRecord,
-    Record,
     VerdictRecord,
     VoteRecord,
     entry_of,
     vote_entry_of,
 )
+from protocol.rounds import counted_choices
 from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
 from protocol.timing import close_time, last_call, topic_time, verdict_time

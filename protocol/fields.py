@@ -1,5 +1,6 @@
 """Typed, bounded fields, and the strict model that all input is parsed with (SPEC.md, Canonical JSON)."""
 
+import re
 from typing import Annotated, Any
 
 import rfc8785
@@ -17,6 +18,7 @@ from protocol.ids import (
     public_key_of,
     unbase64url,
 )
+from protocol.transfers import TransactionId
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that canonical JSON (RFC 8785) carries exactly."""
@@ -57,12 +59,25 @@ def _check_peer(text: str) -> str:
     return text
 
 
+_TRANSACTION = re.compile(r"\A(.{5,41})-(0|[1-9][0-9]{0,18})-([0-9]{9})(\?scheduled)?\Z")
+
+
+def _check_transaction(text: str) -> str:
+    found = _TRANSACTION.match(text)
+    if found is None or not is_entity(found[1]):
+        raise ValueError("expected a transaction id, for example 0.0.1234-1700000000-000000001")
+    return text
+
+
 DigestField = Annotated[Digest, StringConstraints(min_length=43, max_length=43), _base64url_of(32)]
 SignatureField = Annotated[Signature, StringConstraints(min_length=86, max_length=86), _base64url_of(64)]
 RunningHashField = Annotated[RunningHash, StringConstraints(min_length=64, max_length=64), _base64url_of(48)]
 AccountField = Annotated[AccountId, StringConstraints(max_length=41), AfterValidator(_check_entity)]
 TopicField = Annotated[TopicId, StringConstraints(max_length=41), AfterValidator(_check_entity)]
 PeerField = Annotated[PeerId, StringConstraints(max_length=64), AfterValidator(_check_peer)]
+TransactionField = Annotated[
+    TransactionId, StringConstraints(max_length=80), AfterValidator(_check_transaction)
+]
 RoundField = Annotated[Round, Field(ge=1, le=MAX_INTEGER)]
 Place = Annotated[int, Field(ge=0, le=999)]
 """A member's place in the roster, from 0."""

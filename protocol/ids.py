@@ -32,6 +32,7 @@ Nanoseconds = NewType("Nanoseconds", int)
 
 SECOND = Nanoseconds(1_000_000_000)
 EPOCH = Nanoseconds(0)
+NOTHING = Tinybar(0)
 
 # A libp2p public key as protobuf: type Secp256k1 (2), then 33 bytes of data; wrapped in identity multihash.
 _PEER_ID_PREFIX = bytes.fromhex("002508021221")

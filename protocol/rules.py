@@ -73,7 +73,7 @@ def tally(count: Count, params: Params) -> Outcome | None:
     """
     a, j, u = count.approvals, count.rejections, count.missing
     if has_quorum(count, params):
-        if a * MILLION > params.approval * (a + j + u) and a - 1 >= params.min_approvals:
+        if a * MILLION > params.approval * (a + j + u) and a - 1 >= params.approvals_needed(count.members):
             return "accepted"
         if j >= 1 and (a + u) * MILLION <= params.approval * (a + u + j):
             return "rejected"
@@ -122,3 +122,37 @@ def split_reward(
     parts = [reward * c.share // MILLION for c in contributors]
     parts[0] += reward - sum(parts)
     return tuple((c.account, Tinybar(part)) for c, part in zip(contributors, parts, strict=True))
+
+
+def trimmed_gain(gains: Iterable[Ppm]) -> Ppm:
+    """The mean of the votes' gains without the highest and the lowest third, rounded down; 0 without any.
+
+    With f = floor((n-1)/3) liars among n members none of them can move it past what an honest one said.
+    """
+    ordered = sorted(gains)
+    cut = len(ordered) // 3
+    kept = ordered[cut : len(ordered) - cut]
+    return Ppm(sum(kept) // len(kept)) if kept else Ppm(0)
+
+
+def proposal_reward(gains: Iterable[Ppm], params: Params) -> Tinybar:
+    """What an accepted proposal earns: min(reward_proposal, k x the trimmed mean gain), never less than nothing."""
+    return Tinybar(min(params.reward_proposal, params.reward_per_ppm * max(0, trimmed_gain(gains))))
+
+
+def is_clear_rejection(rejects: int, count: Count) -> bool:
+    """Whether two thirds of the decisive votes, and more than half of the members, say that it harms.
+
+    rejects: votes of `reject`; `unavailable` is no ground for a penalty. A narrow rejection is noise.
+    """
+    decisive = count.approvals + count.rejections
+    return 3 * rejects >= 2 * decisive and 2 * rejects > count.members
+
+
+def scaled(rewards: Sequence[Tinybar], pool: Tinybar) -> tuple[Tinybar, ...]:
+    """Rewards as a pool can pay them: none above a 64th of it; pro rata, rounded down, where it is too small."""
+    capped = [min(reward, pool // 64) for reward in rewards]
+    total = sum(capped)
+    if total > pool:
+        capped = [reward * pool // total for reward in capped]
+    return tuple(Tinybar(reward) for reward in capped)

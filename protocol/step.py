@@ -10,9 +10,10 @@ No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and run
 
 from dataclasses import replace
 
+from protocol.checks import validate_proposal, validate_vote
 from protocol.duties import advance, vote_body
 from protocol.errors import Ignore, Invalid, ProtocolError
-from protocol.fold import read, validate_proposal, validate_vote
+from protocol.fold import read
 from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm
 from protocol.messages import Choice, Contributor, Message, Proposal, ProposalBody, Vote, VoteBody
 from protocol.records import (
@@ -91,7 +92,7 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
 
 def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
     """Fold the record in; when it closed the round, start on the next one."""
-    state = read(view.state, view.topic, event.raw, event.stamp)
+    state = read(view.state, view.topic, event.raw, event.stamp, event.found)
     before = view.open
     view = replace(view, state=state)
     if before is not None and state.open is not None and before.number == state.open.number:

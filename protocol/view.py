@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from protocol.ids import EPOCH, Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
 from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
-from protocol.records import PassBody, PresentBody, Record, Stamp
+from protocol.parse import Record
+from protocol.records import PassBody, PresentBody, Stamp
 from protocol.state import OpenRound, RunState
+from protocol.transfers import Transfer
 
 Body = ProposalBody | VoteBody | PassBody | PresentBody
 """What a participant may sign."""
@@ -33,6 +35,8 @@ class Recorded:
 
     raw: bytes
     stamp: Stamp
+    found: tuple[Transfer, ...] = ()
+    """What the mirror has of the transfers that the record names."""
 
 
 @dataclass(frozen=True, slots=True)

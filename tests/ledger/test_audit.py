@@ -103,7 +103,7 @@ def test_a_history_that_holds() -> None:
     counts = {name: found[name] for name in ("accepted", "rejected", "neutral", "closed", "passed")}
     assert counts == {"accepted": 2, "rejected": 1, "neutral": 0, "closed": 1, "passed": 1}
     assert found["rounds"] == 5
-    assert found["credits"] == dict(PLAYED.now.credits)
+    assert found["credits"] == dict(PLAYED.now.money.earned)
     assert sum(found["credits"].values()) == 2 * 1_000 + 9 * 10
     assert found["roster"] == [{"peer": m.peer, "account": m.account} for m in PLAYED.genesis.roster]
     assert [entry["ending"] for entry in found["timeline"]] == [
@@ -270,7 +270,7 @@ def test_a_false_record_is_a_violation_and_changes_nothing(reason: str) -> None:
     assert "paid by 0.0.7" in violation.reason
     assert report(found)["head"] == blob("candidate 2")
     assert report(found)["accepted"] == 2
-    assert report(found)["credits"] == dict(run.now.credits)
+    assert report(found)["credits"] == dict(run.now.money.earned)
 
 
 @pytest.mark.parametrize(

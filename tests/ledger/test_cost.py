@@ -25,7 +25,7 @@ from ledger.hedera import Hedera, open_hedera
 from node.cli.main import main
 from protocol.fields import canonical
 from protocol.ids import AccountId, PublicKey, Tinybar
-from protocol.records import parse_record
+from protocol.parse import parse_record
 from tests.ledger.localnet_process import ROOT, Localnet
 
 CENTS_10 = Microdollars(100_000)

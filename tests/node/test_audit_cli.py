@@ -48,7 +48,7 @@ def test_a_history_that_holds(pages: Path) -> None:
     assert "audit of topic 0.0.1001: ok" in result.stdout
     assert "5 rounds: 2 accepted, 1 rejected, 0 neutral, 1 closed, 1 passed" in result.stdout
     assert f"head {PLAYED.now.head}" in result.stdout
-    for account, amount in PLAYED.now.credits:
+    for account, amount in PLAYED.now.money.earned:
         assert f"{account} earned {amount} tinybar" in result.stdout
 
 
@@ -56,7 +56,7 @@ def test_the_report_is_one_json_object(pages: Path) -> None:
     found = json.loads(audit("--pages", pages, "--json").stdout)
     assert found["ok"] is True
     assert found["head"] == PLAYED.now.head
-    assert found["credits"] == dict(PLAYED.now.credits)
+    assert found["credits"] == dict(PLAYED.now.money.earned)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -10,6 +10,7 @@ from protocol.messages import Choice, Contributor
 from protocol.rules import shuffled
 from protocol.state import Totals
 from tests.protocol.world import (
+    POOL,
     TOPIC,
     Run,
     account,
@@ -28,7 +29,7 @@ YES, NO, GONE, DONT_KNOW = Choice.APPROVE, Choice.REJECT, Choice.UNAVAILABLE, Ch
 @pytest.fixture
 def run():
     """Four members, round 1 open, rewards that tell one credit from another."""
-    return Run(4, reward_proposal=1000, reward_vote=7)
+    return Run(4, pool=POOL, reward_proposal=1000, reward_vote=7)
 
 
 # ---- genesis ----
@@ -74,8 +75,8 @@ def test_an_accepted_verdict_moves_the_head_and_pays(run):
     state = run.put(verdict(proposal, run.votes(proposal, YES, NO, YES), "accepted"))
     assert (state.head, state.head_size) == (proposal.body.candidate, 1000)
     assert state.totals == Totals(accepted=1)
-    assert state.credit_of(account(proposer)) == 1000
-    assert [state.credit_of(account(voter)) for voter in voters] == [7, 7, 7]
+    assert state.earned_by(account(proposer)) == 1000
+    assert [state.earned_by(account(voter)) for voter in voters] == [7, 7, 7]
     assert state.last.ending == "accepted"
     assert state.open.number == 2
     assert state.open.proposer == state.order[1]
@@ -90,21 +91,21 @@ def test_a_rejected_verdict_pays_the_votes_alone(run):
 
 
 def test_a_neutral_verdict_moves_no_money():
-    run = Run(4, reward_proposal=1000, reward_vote=7, min_approvals=2)
+    run = Run(4, pool=POOL, reward_proposal=1000, reward_vote=7, min_approvals=2)
     proposal = run.proposal()
     state = run.put(verdict(proposal, run.votes(proposal, YES, DONT_KNOW, DONT_KNOW), "neutral"))
-    assert (state.totals, state.credits, state.head) == (Totals(neutral=1), (), params().initial)
+    assert (state.totals, state.money.earned, state.head) == (Totals(neutral=1), (), params().initial)
 
 
 def test_contributors_share_the_reward():
-    run = Run(4, reward_proposal=1001)
+    run = Run(4, pool=POOL, reward_proposal=1001)
     shares = (
         Contributor(account=account(20), share=Ppm(500_000)),
         Contributor(account=account(21), share=Ppm(500_000)),
     )
     proposal = run.proposal(contributors=shares)
     state = run.put(verdict(proposal, run.votes(proposal, YES, YES), "accepted"))
-    assert (state.credit_of(account(20)), state.credit_of(account(21))) == (501, 500)
+    assert (state.earned_by(account(20)), state.earned_by(account(21))) == (501, 500)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_verdict_is_in_time_up_to_the_deadline(run):
 
 
 def test_a_replay_in_another_run_is_invalid(run):
-    other = Run(4, reward_proposal=1)
+    other = Run(4, pool=POOL, reward_proposal=1)
     proposal = run.proposal()
     for record in (
         propose(proposal),
@@ -369,7 +370,7 @@ def test_a_pass_ends_the_round_for_free(run):
     proposer = run.current.proposer
     state = run.put(run.pass_turn())
     assert state.totals == Totals(passed=1)
-    assert state.credits == ()
+    assert state.money.earned == ()
     assert proposer in state.last.present
     assert state.open.number == 2
 

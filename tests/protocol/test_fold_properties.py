@@ -10,9 +10,9 @@ from protocol.fields import canonical
 from protocol.fold import apply, read
 from protocol.ids import SECOND
 from protocol.messages import Choice
-from protocol.records import parse_record
+from protocol.parse import parse_record
 from protocol.rules import close_tally, count_of, tally
-from tests.protocol.world import TOPIC, Run, fold, propose, total, verdict, vote_record
+from tests.protocol.world import POOL, TOPIC, Run, fold, propose, total, verdict, vote_record
 
 CHOICES = st.sampled_from(Choice)
 ENDINGS = ("accepted", "rejected", "neutral")
@@ -79,7 +79,12 @@ def feed(run, record, at=None):
 @settings(max_examples=150, deadline=None)
 def test_no_interleaving_gives_two_outcomes_and_all_folds_are_equal(size, rounds, inactive_after, random):
     run = Run(
-        size, reward_proposal=101, reward_vote=7, inactive_after=inactive_after, min_approvals=int(size > 3)
+        size,
+        pool=POOL,
+        reward_proposal=101,
+        reward_vote=7,
+        inactive_after=inactive_after,
+        min_approvals=int(size > 3),
     )
     ledger, stale = Ledger(), []
     for choices in rounds:
@@ -175,7 +180,7 @@ def draw_record(run, operation, data):
 @given(st.integers(1, 4), st.integers(0, 6), st.lists(OPERATIONS, min_size=4, max_size=40), st.data())
 @settings(max_examples=400, deadline=None)
 def test_any_sequence_gives_a_state_or_ignore_or_invalid(size, max_rounds, operations, data):
-    run = Run(size, reward_proposal=101, reward_vote=7, inactive_after=1, max_rounds=max_rounds)
+    run = Run(size, pool=POOL, reward_proposal=101, reward_vote=7, inactive_after=1, max_rounds=max_rounds)
     ledger = Ledger()
     for operation in operations:
         raw = draw_record(run, operation, data)

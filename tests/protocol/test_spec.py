@@ -12,7 +12,7 @@ from protocol import duties, fold, rules, state, step, timing
 from protocol.fields import canonical, canonical_json
 from protocol.messages import Choice
 from protocol.params import Params
-from protocol.records import Record, parse_record
+from protocol.parse import Record, parse_record
 from tests.protocol.world import Run, verdict
 
 HERE = Path(protocol.__file__).parent

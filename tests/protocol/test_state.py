@@ -6,9 +6,9 @@ import pytest
 
 from protocol.ids import Digest, Tinybar
 from protocol.state import RunState, Totals, state_digest
-from tests.protocol.world import Run, account, blob, fold
+from tests.protocol.world import POOL, Run, account, blob, fold
 
-STATE = Run(4, reward_vote=3, reward_proposal=10).accept()
+STATE = Run(4, pool=POOL, reward_vote=3, reward_proposal=10).accept()
 OTHER = {
     "run": blob("other run"),
     "head": blob("other head"),
@@ -72,4 +72,4 @@ def test_the_opening_carries_the_digest():
 def test_places_and_credits_of_strangers():
     assert STATE.place_of("nobody") is None
     assert [STATE.place_of(member.peer) for member in STATE.roster] == [0, 1, 2, 3]
-    assert STATE.credit_of("0.0.1") == 0
+    assert STATE.earned_by("0.0.1") == 0

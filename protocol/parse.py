@@ -1,0 +1,61 @@
+"""From the bytes of a topic message to a record, or to the reason why it is none (SPEC.md, records)."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from protocol.errors import Ignore, Invalid
+from protocol.fields import canonical
+from protocol.messages import first_error
+from protocol.motions import (
+    EndRecord,
+    FaultRecord,
+    JoinRecord,
+    LeaveRecord,
+    ParamsRecord,
+    RotateRecord,
+    UpgradeRecord,
+)
+from protocol.payments import FailedRecord, FundRecord, SettledRecord, SettleRecord, TopupRecord
+from protocol.records import (
+    CloseRecord,
+    Genesis,
+    PassRecord,
+    PresentRecord,
+    ProposeRecord,
+    VerdictRecord,
+    VoteRecord,
+)
+
+MAX_RECORD = 64 * 1024
+"""Bytes of the largest record; a longer one is nobody's record."""
+
+RoundRecord = VerdictRecord | VoteRecord | ProposeRecord | CloseRecord | PassRecord | PresentRecord
+Motion = JoinRecord | LeaveRecord | ParamsRecord | UpgradeRecord | EndRecord | RotateRecord | FaultRecord
+MoneyRecord = FundRecord | TopupRecord | SettleRecord | SettledRecord | FailedRecord
+Record = Genesis | RoundRecord | Motion | MoneyRecord
+_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="op")])
+
+
+def parse_record(raw: bytes) -> Record:
+    """The record in a topic message.
+
+    Raises Ignore when it does not claim to be one of ours (another application's, another version's),
+    Invalid when it does and is malformed or not canonical.
+    """
+    if len(raw) > MAX_RECORD:
+        raise Ignore(f"a foreign message of {len(raw)} bytes")
+    try:
+        outline: Any = from_json(raw)
+    except ValueError:
+        raise Ignore("a foreign message: not JSON") from None
+    if not isinstance(outline, dict) or outline.get("p") != "roundabout" or outline.get("v") != 1:
+        raise Ignore("a foreign message: not of this protocol and version")
+    try:
+        record = _RECORD.validate_json(raw)
+    except ValidationError as error:
+        raise Invalid(f"malformed record: {first_error(error)}") from None
+    if canonical(record) != raw:
+        raise Invalid("malformed record: not in canonical form")
+    return record

@@ -1,0 +1,190 @@
+"""From one round to the next: who was there, what was earned, whose turn it is (SPEC.md, fold).
+
+close_round          ends the open round: head, penalties, credits
+  settle_attendance  of the round before it
+  open_round         draws the next turn and freezes who takes part
+credit_late_vote     until the next round closes
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from protocol.checks import validate_vote
+from protocol.errors import Ignore
+from protocol.ids import AccountId, Nanoseconds, Round
+from protocol.membership import new_epoch
+from protocol.messages import Choice, Opening, Proposal, Vote
+from protocol.money import release, with_penalty, with_rewards
+from protocol.records import Stamp, VoteEntry, vote_of
+from protocol.rules import MILLION, count_of, is_clear_rejection, proposal_reward, proposer_for
+from protocol.state import ClosedRound, Ending, OpenRound, RunState, state_digest
+
+
+def with_proposal(current: OpenRound, proposal: Proposal) -> OpenRound:
+    """Take note of a proposal on the topic: at most two different ones are kept, which prove equivocation."""
+    if any(proposal.body == seen.body for seen in current.proposals) or len(current.proposals) == 2:
+        return current
+    return replace(current, proposals=(*current.proposals, proposal))
+
+
+def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
+    """Take note of a vote on the topic: the first counts, a different second makes it an abstention.
+
+    Raises Ignore for a duplicate.
+    """
+    first = next((seen for seen in current.votes if seen.body.voter == vote.body.voter), None)
+    if first is None:
+        return replace(current, votes=(*current.votes, vote))
+    if first.body == vote.body or vote.body.voter in current.doubled:
+        raise Ignore("a vote that is on the topic already")
+    return replace(current, doubled=current.doubled | {vote.body.voter})
+
+
+def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
+    """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
+    on_topic = {vote.body.voter: vote.body for vote in current.votes}
+    choices = []
+    for vote in votes:
+        voter = vote.body.voter
+        honest = voter not in current.doubled and on_topic.get(voter, vote.body) == vote.body
+        choices.append(vote.body.choice if honest else Choice.ABSTAIN)
+    return choices
+
+
+def close_round(
+    state: RunState,
+    current: OpenRound,
+    ending: Ending,
+    proposal: Proposal | None,
+    votes: tuple[Vote, ...],
+    stamp: Stamp,
+) -> RunState:
+    """End the open round, and open the next one."""
+    present = {vote.body.voter for vote in (*current.votes, *votes)}
+    if current.proposals or proposal is not None or ending == "passed":
+        present.add(current.proposer)
+    state = settle_attendance(state)
+    closed = ClosedRound(
+        number=current.number,
+        ending=ending,
+        members=current.members,
+        proposer=current.proposer,
+        proposal=proposal,
+        votes=votes,
+        counted=len(votes),
+        present=frozenset(present),
+        sequence=stamp.sequence,
+        time=stamp.time,
+    )
+    totals = replace(state.totals, **{ending: getattr(state.totals, ending) + 1})
+    state = replace(state, totals=totals, open=None, last=closed)
+    if ending == "rejected":
+        state = with_rejection(state, current, votes)
+    if ending in ("accepted", "rejected") and proposal is not None:
+        state = with_earnings(state, current, proposal, votes)
+    if ending == "accepted" and proposal is not None:
+        state = replace(state, head=proposal.body.candidate, head_size=proposal.body.size)
+    accounts = [member.account for member in state.roster]
+    state = replace(state, money=release(state.money, current.number, accounts))
+    if state.seats.ending or 0 < state.params.max_rounds <= current.number:
+        return state
+    return open_round(state, Round(current.number + 1), stamp)
+
+
+def open_round(state: RunState, number: Round, stamp: Stamp) -> RunState:
+    """Draw the next turn and freeze who takes part; the run ends when nobody is left."""
+    absent = tuple(0 if place in state.returning else n for place, n in enumerate(state.absent))
+    inactive = state.inactive - state.returning
+    state = with_members(replace(state, absent=absent, inactive=inactive, returning=frozenset()))
+    turn = proposer_for(state.order, state.cursor, members_of(state))
+    if turn is None:
+        state = with_members(new_epoch(state, number, stamp))
+        turn = proposer_for(state.order, state.cursor, members_of(state))
+    if turn is None:
+        return state
+    proposer, cursor = turn
+    state = replace(state, cursor=cursor)
+    opening = Opening(sequence=stamp.sequence, running_hash=stamp.running_hash, state=state_digest(state))
+    deadline = Nanoseconds(stamp.time + state.params.window)
+    return replace(state, open=OpenRound(number, opening, members_of(state), proposer, deadline))
+
+
+def members_of(state: RunState) -> frozenset[int]:
+    """Who takes part in the next round: those who belong to the run, have enough at stake, and are not absent."""
+    return state.staked - state.inactive
+
+
+def with_members(state: RunState) -> RunState:
+    """Where nobody would take part, those who were absent do again."""
+    if members_of(state):
+        return state
+    return replace(state, inactive=frozenset(), absent=(0,) * len(state.roster))
+
+
+def with_earnings(state: RunState, current: OpenRound, proposal: Proposal, votes: Sequence[Vote]) -> RunState:
+    """Credit a proposal that was accepted, and all votes on one that was decided, from the pool."""
+    assert state.last is not None, "a round that was decided has closed"
+    rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in votes]
+    if state.last.ending == "accepted":
+        choices = counted_choices(current, votes)
+        gains = [
+            vote.body.gain
+            for vote, choice in zip(votes, choices, strict=True)
+            if choice == vote.body.choice and choice is not Choice.UNAVAILABLE
+        ]
+        shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
+        rewards.insert(0, (proposal_reward(gains, state.params), shares))
+    return replace(state, money=with_rewards(state.money, rewards))
+
+
+def with_rejection(state: RunState, current: OpenRound, votes: Sequence[Vote]) -> RunState:
+    """Take the penalty of a clear rejection from the proposer's stake."""
+    choices = counted_choices(current, votes)
+    rejects = sum(choice is Choice.REJECT for choice in choices)
+    if not is_clear_rejection(rejects, count_of(choices, len(current.members))):
+        return state
+    return replace(state, money=with_penalty(state.money, current.proposer, state.params.penalty_rejected))
+
+
+def settle_attendance(state: RunState) -> RunState:
+    """Count who was absent from the round before: late votes had until now.
+
+    Where no proposal reached the topic only the proposer was absent: the others had nothing to vote on.
+    """
+    last = state.last
+    if last is None:
+        return state
+    due = last.members if last.proposer in last.present and last.ending != "passed" else {last.proposer}
+    absent, inactive, money = list(state.absent), set(state.inactive), state.money
+    for place in sorted(last.members):
+        if place in last.present:
+            absent[place] = 0
+        elif place in due:
+            absent[place] += 1
+            money = with_penalty(money, place, state.params.penalty_absent)
+            if absent[place] >= state.params.inactive_after:
+                inactive.add(place)
+    return replace(state, absent=tuple(absent), inactive=frozenset(inactive), money=money)
+
+
+def credit_late_vote(state: RunState, last: ClosedRound, proposal: Proposal, entry: VoteEntry) -> RunState:
+    """Credit a vote that the record which closed its round left out. Raises Ignore or Invalid."""
+    if last.proposal is None or proposal.body != last.proposal.body:
+        raise Ignore(f"a vote on a proposal that round {last.number} did not decide")
+    vote = vote_of(entry, state.run, last.number, last.proposal.body.digest())
+    if state.money.wound_up:
+        raise Ignore("a vote after everything was paid back")
+    if any(vote.body.voter == seen.body.voter for seen in last.votes):
+        raise Ignore("a vote that is on the topic already")
+    validate_vote(state, last.members, last.proposer, vote)
+    late = replace(last, votes=(*last.votes, vote), present=last.present | {vote.body.voter})
+    state = replace(state, last=late)
+    if last.ending in ("accepted", "rejected"):
+        reward = (state.params.reward_vote, [(account_of(state, vote), MILLION)])
+        state = replace(state, money=with_rewards(state.money, [reward]))
+    return state
+
+
+def account_of(state: RunState, vote: Vote) -> AccountId:
+    """The account that a voter's credits go to."""
+    return state.roster[vote.body.voter].account
