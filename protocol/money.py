@@ -223,7 +223,8 @@ def wind_up(money: Money, accounts: Sequence[AccountId], fee: Tinybar) -> Money:
     )
     funders = total_of(money.funds)
     payees = {account for account, _ in (*money.owed, *money.funds)}
-    rest = max(0, money.pool - fee * -(-len(payees) // MAX_PAYEES))
+    # One fee more than payments, so that what a payment in vain costs holds up nobody.
+    rest = max(0, money.pool - fee * (1 - -len(payees) // MAX_PAYEES))
     if not funders or not rest:
         return money
     refunds = [(account, rest * fund // funders) for account, fund in money.funds]

@@ -37,7 +37,7 @@ def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
         return replace(current, votes=(*current.votes, vote))
     if first.body == vote.body or vote.body.voter in current.doubled:
         raise Ignore("a vote that is on the topic already")
-    return replace(current, doubled=current.doubled | {vote.body.voter})
+    return replace(current, seconds=(*current.seconds, vote))
 
 
 def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:

@@ -34,7 +34,7 @@ def settle(state: RunState, number: int, stamp: Stamp) -> RunState:
     if money.treasury is None:
         raise Invalid("a settlement in a run without a treasury")
     check_next(money, number)
-    money = with_queue(state, stamp)
+    money = with_queue(state, stamp.time)
     batch = next_batch(money)
     payees = tuple((account, amount) for account, amount in money.owed if account in batch)
     queue = tuple(account for account in money.queue if account not in batch)
@@ -51,7 +51,19 @@ def check_next(money: Money, number: int) -> None:
         raise Ignore(f"settlement {money.settlement.number} is still open")
 
 
-def with_queue(state: RunState, stamp: Stamp) -> Money:
+def is_due(state: RunState, time: Nanoseconds) -> bool:
+    """Whether a settlement could be opened now."""
+    money = state.money
+    if money.treasury is None or money.settlement is not None or money.pool < state.params.settle_fee:
+        return False
+    try:
+        with_queue(state, time)
+    except Ignore:
+        return False
+    return True
+
+
+def with_queue(state: RunState, time: Nanoseconds) -> Money:
     """Who waits to be paid: those of the last snapshot, or of a new one where it is time. Raises Ignore."""
     money = state.money
     queue = tuple(account for account in money.queue if account in dict(money.owed))
@@ -59,7 +71,7 @@ def with_queue(state: RunState, stamp: Stamp) -> Money:
         return replace(money, queue=queue)
     rounds = state.rounds
     if state.open is None:
-        money = ended(state, stamp)
+        money = ended(state, time)
     elif rounds - money.snapshot_round < state.params.settle_every:
         raise Ignore(f"a settlement {rounds - money.snapshot_round} rounds after the last")
     resting = {rest.account for rest in money.refusals if rest.until > rounds and state.open is not None}
@@ -71,12 +83,19 @@ def with_queue(state: RunState, stamp: Stamp) -> Money:
     return replace(money, queue=queue, snapshot_round=rounds)
 
 
-def ended(state: RunState, stamp: Stamp) -> Money:
+def wind_up_time(state: RunState) -> Nanoseconds | None:
+    """After which all that is left of a run that has ended is owed, or None while it goes on."""
+    if state.open is not None or state.last is None:
+        return None
+    return Nanoseconds(state.last.time + state.params.window // 4)
+
+
+def ended(state: RunState, time: Nanoseconds) -> Money:
     """The money after the end: all is owed to somebody. Raises Ignore while late votes may still come."""
-    last = state.last
-    if state.money.wound_up or last is None:
+    due = wind_up_time(state)
+    if state.money.wound_up or due is None:
         return state.money
-    if stamp.time <= last.time + state.params.window // 4:
+    if time <= due:
         raise Ignore("a settlement while votes on the last round may still come")
     return wind_up(state.money, [member.account for member in state.roster], state.params.settle_fee)
 

@@ -28,8 +28,13 @@ class OpenRound:
     """Different proposals of this round on the topic: two prove equivocation, more are not kept."""
     votes: tuple[Vote, ...] = ()
     """The first vote of each voter seen on the topic."""
-    doubled: frozenset[int] = frozenset()
-    """Voters seen with two different votes: they count as abstaining."""
+    seconds: tuple[Vote, ...] = ()
+    """A second, different vote of each voter that cast two."""
+
+    @property
+    def doubled(self) -> frozenset[int]:
+        """Voters seen with two different votes: they count as abstaining."""
+        return frozenset(vote.body.voter for vote in self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
