@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protocol.ids import NOTHING, AccountId, Nanoseconds, Round, Tinybar
-from protocol.rules import scaled
+from protocol.rules import scaled, split_reward
 from protocol.transfers import TransactionId
 
 Accounts = tuple[tuple[AccountId, Tinybar], ...]
@@ -130,14 +130,13 @@ def with_rewards(money: Money, rewards: Sequence[tuple[Tinybar, Sequence[tuple[A
     rewards: amount, and how it is shared: accounts with ppm, the first of which has what rounding leaves.
     What would go to the treasury itself stays in the pool.
     """
-    grants: list[tuple[AccountId, int]] = []
-    for amount, (_, shares) in zip(
-        scaled([amount for amount, _ in rewards], money.pool), rewards, strict=True
-    ):
-        parts = [amount * share // 1_000_000 for _, share in shares]
-        parts[0] += amount - sum(parts)
-        grants += [(account, part) for (account, _), part in zip(shares, parts, strict=True)]
-    grants = [(account, part) for account, part in grants if account != money.treasury]
+    amounts = scaled([amount for amount, _ in rewards], money.pool)
+    grants = [
+        (account, part)
+        for amount, (_, shares) in zip(amounts, rewards, strict=True)
+        for account, part in split_reward(amount, shares)
+        if account != money.treasury
+    ]
     return replace(
         money,
         pool=Tinybar(money.pool - sum(part for _, part in grants)),

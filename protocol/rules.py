@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from protocol.ids import AccountId, Ppm, RunningHash, Tinybar, unbase64url
-from protocol.messages import Choice, Contributor
+from protocol.messages import Choice
 from protocol.params import Params
 from protocol.records import Outcome
 
@@ -116,12 +116,12 @@ def proposer_for(order: Sequence[int], cursor: int, active: frozenset[int]) -> t
 
 
 def split_reward(
-    reward: Tinybar, contributors: Sequence[Contributor]
+    reward: Tinybar, shares: Sequence[tuple[AccountId, int]]
 ) -> tuple[tuple[AccountId, Tinybar], ...]:
-    """A proposal's reward by its contributors' shares, rounded down; the remainder is the first one's."""
-    parts = [reward * c.share // MILLION for c in contributors]
+    """A reward by shares in ppm that add up to a million, rounded down; the remainder is the first one's."""
+    parts = [reward * share // MILLION for _, share in shares]
     parts[0] += reward - sum(parts)
-    return tuple((c.account, Tinybar(part)) for c, part in zip(contributors, parts, strict=True))
+    return tuple((account, Tinybar(part)) for (account, _), part in zip(shares, parts, strict=True))
 
 
 def trimmed_gain(gains: Iterable[Ppm]) -> Ppm:
