@@ -74,7 +74,7 @@ class World:
         learner = learner or StubLearner()
 
         @asynccontextmanager
-        async def open_transport(state: RunState) -> AsyncIterator[Transport]:
+        async def open_transport() -> AsyncIterator[Transport]:
             transport = self.network.join(identity.peer, blobs)
             try:
                 yield transport
@@ -215,6 +215,7 @@ async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> 
         async with running(*nodes):
             await world.until(lambda: all(n.driver.view.live for n in nodes))
             transport = world.network.join(liar.peer, Blobs(tmp_path / "liar"))
+            transport.admit(frozenset(node.identity.peer for node in nodes))
             current = nodes[0].state.open
             body = ProposalBody(
                 run=world.genesis.run(),

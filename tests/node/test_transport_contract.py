@@ -13,6 +13,7 @@ import pytest
 
 from node.blobs import Blobs
 from node.identity import identity_of
+from node.net.control import Limits
 from node.net.frames import BadFrame
 from node.net.memory import Network
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
@@ -21,6 +22,7 @@ from protocol.ids import Digest, PeerId, digest_of
 
 MEMBERS = [identity_of(hashlib.sha256(f"member {n}".encode()).digest()) for n in range(4)]
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
+EAGER = Limits(retry=0.02, retry_most=0.1)
 
 
 @dataclass
@@ -54,14 +56,13 @@ async def memory_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]
 @asynccontextmanager
 async def wire_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
     async with AsyncExitStack() as stack:
-        nodes = []
+        nodes: list[Node] = []
+        addresses: dict[PeerId, str] = {}
         for n in range(count):
             blobs = Blobs(directory / str(n))
-            opening = open_wire(MEMBERS[n].secret, ANYWHERE, {}, blobs)
+            opening = open_wire(MEMBERS[n].secret, ANYWHERE, addresses, blobs, EAGER)
             nodes.append(Node(await stack.enter_async_context(opening), blobs))
-        roster = {node.peer: node.transport.address for node in nodes}
-        for node in nodes:
-            node.transport.set_roster(roster)
+        addresses |= {node.peer: node.transport.address for node in nodes}
         yield nodes
 
 
@@ -85,6 +86,8 @@ def play(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int, Scena
     async def main(count: int, scenario: Scenario) -> None:
         with anyio.fail_after(30):
             async with open_nodes(tmp_path, count) as nodes:
+                for node in nodes:
+                    node.transport.admit(frozenset(node.peer for node in nodes))
                 for node in nodes:
                     others = {Connected(other.peer) for other in nodes if other is not node}
                     assert set(await node.events(count - 1)) == others
