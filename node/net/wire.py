@@ -108,10 +108,8 @@ class Pipe:
 
     async def keep_alone(self) -> None:
         """Close the peer's other connections, at once and without asking the peer."""
-        async with trio.open_nursery() as nursery:
-            for connection in self._host.get_network().get_connections(self._stream.muxed_conn.peer_id):
-                if connection.muxed_conn is not self._stream.muxed_conn:
-                    nursery.start_soon(_sever, connection.muxed_conn)
+        mine = self._stream.muxed_conn
+        await _forget(self._host, mine.peer_id, but=mine)
 
     async def abort(self) -> None:
         """Close the connection under the stream, at once and without asking the peer."""
@@ -143,9 +141,7 @@ class Host:
         with anyio.move_on_after(self._limits.dial):
             try:
                 who, where = ID.from_string(peer), _tcp_address(address)
-                await _sever_all(host, who)
-                # Libp2p would hand the dead connection out for a while.
-                await host.get_network().close_peer(who)
+                await _forget(host, who)
                 # One address only: identify adds others, and libp2p would dial them side by side.
                 host.get_peerstore().clear_addrs(who)
                 host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
@@ -164,13 +160,13 @@ class Host:
                 return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
             except Exception as error:  # As in dial.
                 raise Lost(_cause(error)) from error
-        await _sever_all(host, who)
+        await _forget(host, who)
         raise Lost(f"opened no stream for {self._limits.dial:g} s")
 
     async def hang_up(self, peer: PeerId) -> None:
         """Close whatever connections there are to a peer, at once and without asking it."""
         if self._running is not None:
-            await _sever_all(self._running, ID.from_string(peer))
+            await _forget(self._running, ID.from_string(peer))
 
     async def run(self, mesh: Mesh, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled, again whenever libp2p dies. Raises WireError when it cannot at first."""
@@ -275,16 +271,23 @@ async def _sever(connection: IMuxedConn) -> None:
             log.debug("a connection was gone before it was closed: %s", _cause(error))
 
 
-async def _sever_all(host: IHost, who: ID | None = None) -> None:
+async def _forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
+    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
+    network = host.get_network()
     async with trio.open_nursery() as nursery:
-        for connection in host.get_network().get_connections(who):
-            nursery.start_soon(_sever, connection.muxed_conn)
+        for connection in network.get_connections(who):
+            if connection.muxed_conn is not but:
+                # Libp2p would hand the dead connection out for a while.
+                network.remove_conn(connection)  # type: ignore[attr-defined]
+                nursery.start_soon(_sever, connection.muxed_conn)
 
 
 async def _shut(host: IHost) -> None:
     """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
     with anyio.move_on_after(_CLOSING, shield=True):
-        await _sever_all(host)
+        async with trio.open_nursery() as nursery:
+            for connection in host.get_network().get_connections():
+                nursery.start_soon(_sever, connection.muxed_conn)
         for listener in host.get_network().listeners.values():
             await listener.close()
 
