@@ -263,8 +263,8 @@ class Mesh:
         try:
             await link.greet()
             await self._replace(link)
-            if self.peer < link.peer:
-                await channel.keep_alone()
+            # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
+            await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))
             log.info("connected to %s", link.peer)
             await link.run(self._inbox)
