@@ -24,8 +24,7 @@ from node.net.transport import Transport
 from node.net.wire import open_wire
 from node.networks import account_key, network_of
 from node.signals import cancel_on_signal
-from protocol.ids import Nanoseconds, PeerId, Tinybar
-from protocol.state import RunState
+from protocol.ids import Nanoseconds, Tinybar
 
 log = structlog.get_logger("node.daemon")
 
@@ -57,8 +56,8 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
-    def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
-        return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
+    def open_transport() -> AbstractAsyncContextManager[Transport]:
+        return open_wire(identity.secret, config.network.listen, config.network.peers, blobs)
 
     limit = Tinybar(ledger.spend_limit)
     with (
@@ -90,12 +89,6 @@ def load_identity(config: Config) -> Identity:
     if name is not None and not passphrase:
         raise IdentityError(f"the environment variable {name} is empty; set it to the key file's passphrase")
     return load(config.identity.file, passphrase)
-
-
-def addresses(config: Config, identity: Identity, state: RunState) -> dict[PeerId, str]:
-    """Where each other member can be reached, as far as we know; the others reach us."""
-    known = config.network.peers
-    return {m.peer: known.get(m.peer, "") for m in state.roster if m.peer != identity.peer}
 
 
 @contextmanager

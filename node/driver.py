@@ -128,6 +128,7 @@ class Driver:
                 continue
             self._rearm(now)
             if self.view.state is not before:
+                self._admit()
                 self._report(before)
             for effect in effects:
                 tasks.start_soon(self._perform, effect)
@@ -144,8 +145,9 @@ class Driver:
     async def _network(self, state: RunState) -> None:
         """Once the topic has been read, talk to the other members."""
         log.info("taking part", run=state.run, place=self.view.place, round=open_number(state))
-        async with self.means.open_transport(state) as transport:
+        async with self.means.open_transport() as transport:
             self._transport = transport
+            self._admit()
             async for item in transport.inbound():
                 match item:
                     case Connected(peer):
@@ -155,6 +157,10 @@ class Driver:
                         log.info("disconnected", remote=peer)
                     case Frame(peer, body):
                         await self._on_frame(transport, peer, body)
+
+    def _admit(self) -> None:
+        if self._transport is not None and self.view.state is not None:
+            self._transport.admit(admitted(self.view.state))
 
     async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
         try:
@@ -385,6 +391,11 @@ class Driver:
         log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
         if state.open is None:
             log.info("run ended", rounds=last.number, head=state.head)
+
+
+def admitted(state: RunState) -> frozenset[PeerId]:
+    """Who may talk to the members of a run."""
+    return frozenset(member.peer for member in state.roster)
 
 
 def stamp_of(message: TopicMessage) -> Stamp:

@@ -13,7 +13,6 @@ from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
 from protocol.ids import Nanoseconds, Round, TopicId
-from protocol.state import RunState
 
 
 class LearnerPort(Protocol):
@@ -35,8 +34,8 @@ class LearnerPort(Protocol):
         """Take note of the head."""
 
 
-OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
-"""Opens the network once the roster is known from the topic."""
+OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
+"""Opens the network, which admits nobody until it is told whom."""
 
 
 @dataclass(frozen=True, slots=True)
