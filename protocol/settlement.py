@@ -27,6 +27,9 @@ from protocol.records import Stamp
 from protocol.state import RunState
 from protocol.transfers import Payout, SharedKey, Transfer
 
+EXPIRY_MARGIN = Nanoseconds(60 * SECOND)
+"""How long after its expiry a settlement is over: a mirror that is behind must have caught up with all of it."""
+
 
 def settle(state: RunState, number: int, stamp: Stamp) -> RunState:
     """Open a settlement. Raises Ignore when it is not due, Invalid where there is no treasury."""
@@ -215,7 +218,7 @@ def failed(state: RunState, number: int, found: tuple[Transfer, ...], stamp: Sta
     if any(transfer.succeeded for transfer in tried):
         raise Invalid(f"settlement {number} took effect")
     # A schedule that has been executed is over, whatever came of it; else it is open until it expires.
-    if not tried and stamp.time <= expiry(settlement, state.params) + SECOND:
+    if not tried and stamp.time <= expiry(settlement, state.params) + EXPIRY_MARGIN:
         raise Ignore(f"settlement {number} may still take effect")
     fee = Tinybar(min(sum(transfer.fee for transfer in tried), settlement.reserve))
     money = replace(charged(money, settlement, fee), used=money.used | {each.id for each in tried})

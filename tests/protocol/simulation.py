@@ -14,6 +14,7 @@ from protocol.ids import SECOND, Digest, Nanoseconds, Ppm, Tinybar
 from protocol.messages import Choice, Proposal, ProposalBody, Vote
 from protocol.payments import FundRecord
 from protocol.records import Stamp, VoteRecord, proposal_of, vote_entry_of, vote_of
+from protocol.settlement import EXPIRY_MARGIN
 from protocol.signing import sign
 from protocol.state import RunState
 from protocol.step import step
@@ -327,7 +328,7 @@ class Simulation:
             return
         if done is not None:
             self.feed(node, Executed(effect.number, done.id, done.succeeded))
-        elif self.now > effect.payout.expires + 2 * SECOND:
+        elif self.now > effect.payout.expires + EXPIRY_MARGIN:
             self.feed(node, Executed(effect.number, None, False))
         else:
             self.at(SECOND, lambda: self.watch(node, effect, life))

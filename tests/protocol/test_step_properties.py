@@ -60,7 +60,7 @@ def check(simulation):
         for (_, number, name), times in node.done.items():
             most = {"Train": MAX_FAILURES, "Score": MAX_FAILURES, "Sign": 3, "Adopt": 2, "Fetch": 60}
             most |= {"propose": 1, "vote": 3, "pass": 1, "present": 1, "verdict": 8, "close": 8, "Send": 30}
-            most |= {"fault": 8 * schedule.size, "settle": 20, "settled": 20, "failed": 20, "Cosign": 40}
+            most |= {"fault": 8 * schedule.size, "settle": 60, "settled": 60, "failed": 60, "Cosign": 40}
             assert times <= most[name], f"{times} {name} of {node.place} in round {number}"
     return simulation
 
