@@ -217,7 +217,8 @@ def test_transactions_come_as_the_mirror_returned_them():
 
 
 def test_a_part_of_the_transactions_is_not_taken_for_the_whole():
-    content = {"transactions": [TRANSACTION] * 3, "links": {"next": None}}
+    entries = [TRANSACTION | {"consensus_timestamp": f"180000000{n}.000000001"} for n in range(3)]
+    content = {"transactions": entries, "links": {"next": None}}
     with pytest.raises(LedgerError, match="more than 2 transactions"):
         run("asyncio", answering(content), lambda mirror: mirror.transactions(AccountId("0.0.7"), limit=2))
 
