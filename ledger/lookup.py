@@ -53,13 +53,13 @@ class MirrorTransfers:
 
     async def _named(self, lookup: Named) -> tuple[Transfer, ...]:
         # Whoever may write to a topic may name anything; what cannot exist is not asked for.
-        if not _is_id(lookup.id):
+        parts = parts_of(lookup.id)
+        if parts is None:
             return ()
-        name, is_scheduled = _parts(lookup.id)
         for pause in (*PAUSES, None):
-            entries = await self._mirror.transaction(name, is_scheduled)
+            entries = await self._mirror.transaction(*parts)
             found = named(lookup, map(transfer_of, map(TransactionEntry.model_validate, entries)))
-            if found or pause is None or await self._has_reached(_latest(lookup.id)):
+            if found or pause is None or await self._has_reached(_latest(*parts)):
                 return found
             await self._sleep(pause)
         raise AssertionError("the last pause is None")
@@ -155,6 +155,12 @@ def named(lookup: Named, transfers: Iterable[Transfer]) -> tuple[Transfer, ...]:
     return tuple((done or same)[:1])
 
 
+def parts_of(name: TransactionId) -> tuple[str, bool] | None:
+    """A transaction id without its mark, and whether it is a scheduled one's; None for what is no such id."""
+    plain = name.removesuffix(SCHEDULED)
+    return (plain, plain != name) if is_transaction_id(plain) else None
+
+
 def _parsed(entry: RawEntry) -> Transfer:
     try:
         return transfer_of(TransactionEntry.model_validate(entry))
@@ -168,18 +174,8 @@ def _time(transfer: Transfer) -> Nanoseconds:
     return transfer.time
 
 
-def _is_id(name: TransactionId) -> bool:
-    return is_transaction_id(name.removesuffix(SCHEDULED))
-
-
-def _parts(name: TransactionId) -> tuple[str, bool]:
-    """A transaction id without its mark, and whether it is a scheduled one's."""
-    return name.removesuffix(SCHEDULED), name.endswith(SCHEDULED)
-
-
-def _latest(name: TransactionId) -> Nanoseconds:
+def _latest(plain: str, is_scheduled: bool) -> Nanoseconds:
     """The last consensus time at which a transaction of this id may still come."""
-    plain, is_scheduled = _parts(name)
     _, seconds, nanos = plain.split("-")
     latest = int(seconds) * SECOND + int(nanos) + LONGEST_WAY
     return Nanoseconds(latest + LONGEST_SCHEDULE if is_scheduled else latest)

@@ -110,7 +110,7 @@ class Balance(BaseModel):
 
     model_config = _STRICT
 
-    balance: int
+    balance: int = Field(ge=0, lt=2**63)
     """Tinybars."""
     timestamp: _Time | None = None
 
