@@ -20,6 +20,8 @@ from protocol.transfers import SCHEDULED, Lookup, Named, Outgoing, TransactionId
 
 PAUSES = (0.25, 0.5, 1.0)
 """Seconds to wait before each time that a mirror is asked again for what it does not show yet."""
+LAG = Nanoseconds(10 * SECOND)
+"""How far the machines of a mirror may be apart, in consensus time."""
 LONGEST_WAY = Nanoseconds(35 * 60 * SECOND)
 """From the start of a transaction's validity to its consensus time; mirrors look no further."""
 LONGEST_SCHEDULE = Nanoseconds(62 * 24 * 3600 * SECOND)
@@ -38,8 +40,10 @@ class Transfers(Protocol):
 class MirrorTransfers:
     """The transactions that a mirror shows.
 
-    A public mirror is several machines, some a little behind the others, so one that does not know a
-    transaction is asked again, unless it shows times at which that transaction can no longer come.
+    A public mirror is several machines, some a little behind the others. So one that does not know a transaction
+    is asked again, unless it shows times at which that transaction can no longer come; and before what was paid
+    until just now is read, the others get the same time to catch up. That makes a part of it unlikely, no more:
+    a fold should ask for what is over for a while.
     """
 
     def __init__(self, mirror: Mirror, sleep: Callable[[float], Awaitable[object]] = anyio.sleep) -> None:
@@ -68,18 +72,22 @@ class MirrorTransfers:
         since, until = lookup.since, Nanoseconds(min(lookup.until, LAST))
         if since > until:
             return ()
-        for pause in (*PAUSES, None):
-            if await self._has_reached(until):
+        for pause in PAUSES:
+            if await self._has_reached(Nanoseconds(until + LAG)):
                 break
-            if pause is None:
-                raise LedgerError(
-                    f"the mirror at {self._mirror.url} is behind: it shows nothing after {self._reached}, and "
-                    f"{until} was asked for; try again, or use another mirror"
-                )
             await self._sleep(pause)
+        else:
+            await self._check_reached(until)
         entries = await self._mirror.transactions(lookup.account, since, until, debits=True)
         found = map(transfer_of, map(TransactionEntry.model_validate, entries))
         return tuple(transfer for transfer in found if transfer.moved(lookup.account) < 0)
+
+    async def _check_reached(self, time: Nanoseconds) -> None:
+        if not await self._has_reached(time):
+            raise LedgerError(
+                f"the mirror at {self._mirror.url} is behind: it shows nothing after {self._reached}, and {time} "
+                "was asked for; try again, or use another mirror"
+            )
 
     async def _has_reached(self, time: Nanoseconds) -> bool:
         """Whether the mirror has shown a transaction at this consensus time or later."""

@@ -62,6 +62,10 @@ def run(localnet: Localnet, test: Callable[[Hedera], Awaitable[Any]], backend: s
     return anyio.run(main, backend=backend)
 
 
+async def at_once(seconds: float) -> None:
+    """To wait in no time."""
+
+
 def public(key: PrivateKey) -> PublicKey:
     return PublicKey(coincurve.PrivateKey(key.to_bytes_raw()).public_key.format())
 
@@ -115,7 +119,7 @@ def treasury(localnet) -> Treasury:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_was_done_is_found(localnet, treasury, backend):
     async def test(operator: Hedera) -> None:
-        transfers = MirrorTransfers(operator.mirror)
+        transfers = MirrorTransfers(operator.mirror, at_once)
         (deposit,) = await transfers.find(Named(treasury.deposit))
         assert (deposit.name, deposit.result, deposit.memo) == ("CRYPTOTRANSFER", "SUCCESS", "a stake")
         assert (deposit.moved(treasury.account), deposit.id) == (7, treasury.deposit)
@@ -175,7 +179,10 @@ def test_an_audit_finds_the_same_in_a_saved_history(localnet, treasury, tmp_path
         assert len(entries) == len(whole) + 1, "and the one that is not the treasury's"
         path = tmp_path / "history.json"
         write_history(path, [], entries)
-        offline, online = FileTransfers(read_history(path).transactions), MirrorTransfers(operator.mirror)
+        offline, online = (
+            FileTransfers(read_history(path).transactions),
+            MirrorTransfers(operator.mirror, at_once),
+        )
         end = await operator.mirror.latest()
         lookups = [Named(name) for name in (*names, treasury.failed)]
         for lookup in (*lookups, Outgoing(treasury.account, 0, end), Outgoing(treasury.payee, 0, end)):
