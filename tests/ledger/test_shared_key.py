@@ -72,9 +72,16 @@ def test_any_other_key_is_none_of_ours(key):
 GOOD = threshold(3, *map(single, KEYS)).SerializeToString()
 
 
-@pytest.mark.parametrize(
-    "data", [GOOD + b"\x00", GOOD + GOOD, GOOD[:-1], GOOD.replace(b"\x08\x03", b"\x08\x83")]
-)
+SMALL = threshold(1, single(KEYS[0])).SerializeToString()
+LONGER = b"\x2a" + bytes([SMALL[1] + 1]) + b"\x08\x81\x00" + SMALL[4:]
+"""The same with its threshold in two bytes."""
+
+
+def test_another_form_would_be_the_same_key_to_a_network():
+    assert Key.FromString(LONGER) == Key.FromString(SMALL)
+
+
+@pytest.mark.parametrize("data", [GOOD + b"\x00", GOOD + GOOD, GOOD[:-1], LONGER])
 def test_another_form_of_the_same_key_is_none(data):
     assert shared_key(data) is None
 
