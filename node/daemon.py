@@ -12,7 +12,6 @@ import anyio
 import structlog
 
 from learners.client import open_learner
-from ledger.hedera import open_hedera
 from ledger.outbox import Outbox
 from node.blobs import Blobs
 from node.config import Config
@@ -22,9 +21,9 @@ from node.journal import Journal
 from node.means import Means
 from node.net.transport import Transport
 from node.net.wire import open_wire
-from node.networks import account_key, network_of
+from node.networks import account_key, open_account, spend_limit_of
 from node.signals import cancel_on_signal
-from protocol.ids import Nanoseconds, Tinybar
+from protocol.ids import Nanoseconds
 
 log = structlog.get_logger("node.daemon")
 
@@ -59,14 +58,12 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     def open_transport() -> AbstractAsyncContextManager[Transport]:
         return open_wire(identity.secret, config.network.listen, config.network.peers, blobs)
 
-    limit = Tinybar(ledger.spend_limit)
     with (
         Journal.open(config.data / "journal.db") as journal,
-        Outbox.open(config.data / "outbox.db", limit) as outbox,
+        Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
-        key = account_key(ledger, identity)
         async with (
-            open_hedera(network_of(ledger), ledger.account, key, outbox=outbox) as hedera,
+            open_account(ledger, account_key(ledger, identity), outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(
