@@ -15,7 +15,12 @@ from pydantic import ValidationError
 from ledger.mirror import LAST, Mirror
 from ledger.pages import RawEntry, TransactionEntry, cause_of, is_transaction_id, nanoseconds
 from ledger.topic import LedgerError
+from protocol.errors import ProtocolError
+from protocol.fold import lookup as lookup_of
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
+from protocol.parse import parse_record
+from protocol.records import Stamp
+from protocol.state import RunState
 from protocol.transfers import SCHEDULED, Lookup, Named, Outgoing, TransactionId, Transfer
 
 PAUSES = (0.25, 0.5, 1.0)
@@ -35,6 +40,17 @@ class Transfers(Protocol):
 
     async def find(self, lookup: Lookup) -> tuple[Transfer, ...]:
         """What is found, oldest first; for a `Named` at most one. Raises LedgerError."""
+
+
+async def found_for(
+    transfers: Transfers, state: RunState | None, raw: bytes, stamp: Stamp
+) -> tuple[Transfer, ...]:
+    """What a reader hands the fold with a topic message. Raises LedgerError."""
+    try:
+        wanted = lookup_of(state, parse_record(raw), stamp)
+    except ProtocolError:
+        return ()
+    return () if wanted is None else await transfers.find(wanted)
 
 
 class MirrorTransfers:

@@ -12,7 +12,10 @@ import anyio
 import structlog
 
 from learners.client import open_learner
+from ledger.keys import SigningKey, signing_key
+from ledger.lookup import MirrorTransfers
 from ledger.outbox import Outbox
+from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver
@@ -62,8 +65,9 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
         Journal.open(config.data / "journal.db") as journal,
         Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
+        key = account_key(ledger, identity)
         async with (
-            open_account(ledger, account_key(ledger, identity), outbox) as hedera,
+            open_account(ledger, key, outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(
@@ -72,11 +76,18 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 blobs=blobs,
                 topic_id=ledger.topic,
                 topic=hedera.topic(ledger.topic),
+                transfers=MirrorTransfers(hedera.mirror),
+                treasury=Treasury(hedera, member_key(identity, key)),
                 learner=process,
                 open_transport=open_transport,
                 clock=local_clock,
             )
             await Driver(means).run()
+
+
+def member_key(identity: Identity, key: bytes) -> SigningKey | None:
+    """The key that signs for the treasury, where the account that pays has another."""
+    return None if key == identity.secret else signing_key(identity.secret)
 
 
 def load_identity(config: Config) -> Identity:

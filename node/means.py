@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from learners.learner import Comparison, LearnerSpec, Training
+from ledger.lookup import Transfers
 from ledger.topic import Topic
 from node.blobs import Blobs
+from node.cosigner import TreasuryPort
 from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
@@ -47,6 +49,8 @@ class Means:
     blobs: Blobs
     topic_id: TopicId
     topic: Topic
+    transfers: Transfers
+    treasury: TreasuryPort
     learner: LearnerPort
     open_transport: OpenTransport
     clock: Callable[[], Nanoseconds]

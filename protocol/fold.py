@@ -84,6 +84,11 @@ def lookup(state: RunState | None, record: Record, stamp: Stamp) -> Lookup | Non
     return None
 
 
+def names_transfer(raw: bytes) -> bool:
+    """Whether a message may name a transfer: false for most, without parsing them."""
+    return any(b'"op":"%s"' % op in raw for op in (b"fund", b"topup", b"join", b"settled", b"failed"))
+
+
 def begin(genesis: Genesis, stamp: Stamp) -> RunState:
     """The state after the genesis record: round 1 is open."""
     size, treasury = len(genesis.roster), genesis.treasury

@@ -14,8 +14,9 @@ from anyio.abc import TaskGroup
 
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
+from node.admission import RunError
 from node.blobs import Blobs
-from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
+from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver
 from node.identity import Identity, identity_of
 from node.journal import Journal
 from node.means import Means
