@@ -42,13 +42,15 @@ def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
 
 def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
     """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
+    contradicted = contradicted_voters(current, votes)
+    return [Choice.ABSTAIN if vote.body.voter in contradicted else vote.body.choice for vote in votes]
+
+
+def contradicted_voters(current: OpenRound, votes: Sequence[Vote]) -> frozenset[int]:
+    """Those of whom the topic holds a different vote."""
     on_topic = {vote.body.voter: vote.body for vote in current.votes}
-    choices = []
-    for vote in votes:
-        voter = vote.body.voter
-        honest = voter not in current.doubled and on_topic.get(voter, vote.body) == vote.body
-        choices.append(vote.body.choice if honest else Choice.ABSTAIN)
-    return choices
+    differ = {v.body.voter for v in votes if on_topic.get(v.body.voter, v.body) != v.body}
+    return current.doubled | differ
 
 
 def close_round(
@@ -126,11 +128,11 @@ def with_earnings(state: RunState, current: OpenRound, proposal: Proposal, votes
     assert state.last is not None, "a round that was decided has closed"
     rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in votes]
     if state.last.ending == "accepted":
-        choices = counted_choices(current, votes)
+        contradicted = contradicted_voters(current, votes)
         gains = [
             vote.body.gain
-            for vote, choice in zip(votes, choices, strict=True)
-            if choice == vote.body.choice and choice is not Choice.UNAVAILABLE
+            for vote in votes
+            if vote.body.voter not in contradicted and vote.body.choice is not Choice.UNAVAILABLE
         ]
         shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
         rewards.insert(0, (proposal_reward(gains, state.params), shares))
