@@ -135,7 +135,7 @@ def with_earnings(state: RunState, current: OpenRound, proposal: Proposal, votes
             if vote.body.voter not in contradicted and vote.body.choice is not Choice.UNAVAILABLE
         ]
         shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
-        rewards.insert(0, (proposal_reward(gains, state.params), shares))
+        rewards.insert(0, (proposal_reward(gains, len(current.members), state.params), shares))
     return replace(state, money=with_rewards(state.money, rewards))
 
 
