@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import singledispatch
 
 from protocol.checks import check_proposal, check_votes, open_of
-from protocol.deposits import check_deposit
+from protocol.deposits import check_deposit, transfer_of
 from protocol.errors import Ignore, Invalid
 from protocol.ids import NOTHING, Round, TopicId
 from protocol.membership import amend, end, fault, join, leave, rotate
@@ -291,8 +291,7 @@ def _(record: SettleRecord, state: RunState, stamp: Stamp, found: Found) -> RunS
 @_apply.register
 def _(record: SettledRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     check_run(state, record.run, record.op)
-    transfer = next((each for each in found if each.id == record.transaction), None)
-    return settled(state, record.number, transfer, stamp)
+    return settled(state, record.number, transfer_of(found, record.transaction), stamp)
 
 
 @_apply.register

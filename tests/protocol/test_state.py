@@ -68,7 +68,7 @@ OTHER_MONEY = {
     "earned": SOME,
     "funds": SOME,
     "used": frozenset(),
-    "settlement": Settlement(1, 2, START, SOME, Tinybar(1), None),
+    "settlement": Settlement(1, 2, START, SOME, Tinybar(1), START, None),
     "settlements": 1,
     "rotations": 1,
     "snapshot_round": 1,
@@ -98,6 +98,7 @@ def test_every_field_of_seats_and_money_is_in_the_digest(name, others):
         {"opened": Nanoseconds(START + 1)},
         {"payees": ()},
         {"reserve": Tinybar(2)},
+        {"expires": Nanoseconds(START + 1)},
         {"keys": TreasuryKeys(3, (0, 1, 2))},
     ],
 )
