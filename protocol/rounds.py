@@ -65,7 +65,7 @@ def close_round(
     present = {vote.body.voter for vote in (*current.votes, *votes)}
     if current.proposals or proposal is not None or ending == "passed":
         present.add(current.proposer)
-    state = settle_attendance(state)
+    state = settle_attendance(state, is_hurried(state, ending, stamp))
     closed = ClosedRound(
         number=current.number,
         ending=ending,
@@ -148,15 +148,23 @@ def with_rejection(state: RunState, current: OpenRound, votes: Sequence[Vote]) -
     return replace(state, money=with_penalty(state.money, current.proposer, state.params.penalty_rejected))
 
 
-def settle_attendance(state: RunState) -> RunState:
+def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:
+    """Whether a pass ends the round so soon that late votes on the one before had no time."""
+    last = state.last
+    return ending == "passed" and last is not None and stamp.time <= last.time + state.params.window // 4
+
+
+def settle_attendance(state: RunState, hurried: bool) -> RunState:
     """Count who was absent from the round before: late votes had until now.
 
     Where no proposal reached the topic only the proposer was absent: the others had nothing to vote on.
+    Nor were they where a hurried pass took their time: two members could cost the others their stakes.
     """
     last = state.last
     if last is None:
         return state
-    due = last.members if last.proposer in last.present and last.ending != "passed" else {last.proposer}
+    voted = last.proposer in last.present and last.ending != "passed"
+    due = last.members if voted and not hurried else {last.proposer}
     absent, inactive, money = list(state.absent), set(state.inactive), state.money
     for place in sorted(last.members):
         if place in last.present:
