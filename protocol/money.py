@@ -51,6 +51,8 @@ class Settlement:
     """Empty for a rotation."""
     reserve: Tinybar
     """The most it may cost, taken from the pool until it is known."""
+    expires: Nanoseconds
+    """After this it can no longer take effect; fixed here, whatever becomes of the params."""
     keys: TreasuryKeys | None
     """The next keys, for a rotation."""
 
@@ -208,7 +210,10 @@ def release(money: Money, closed: Round, accounts: Sequence[AccountId]) -> Money
 
 
 def wind_up(money: Money, accounts: Sequence[AccountId], fee: Tinybar) -> Money:
-    """Owe all that is left after a run: stakes to members, and the pool to who funded it, but for fees."""
+    """Owe all that is left after a run: stakes to members, and the pool to who funded it, but for fees.
+
+    Who gave less than the fee of a payment gets nothing back.
+    """
     back: list[tuple[AccountId, int]] = [
         (accounts[place], stake) for place, stake in enumerate(money.stakes) if stake
     ]
@@ -220,13 +225,14 @@ def wind_up(money: Money, accounts: Sequence[AccountId], fee: Tinybar) -> Money:
         owed=added(money.owed, back),
         wound_up=True,
     )
-    funders = total_of(money.funds)
-    payees = {account for account, _ in (*money.owed, *money.funds)}
+    # To give back less than a payment costs would be a way to burn what others are due.
+    funds = tuple((account, fund) for account, fund in money.funds if fund >= fee)
+    payees = {account for account, _ in (*money.owed, *funds)}
     # One fee more than payments, so that what a payment in vain costs holds up nobody.
     rest = max(0, money.pool - fee * (1 - -len(payees) // MAX_PAYEES))
-    if not funders or not rest:
+    if not funds or not rest:
         return money
-    refunds = [(account, rest * fund // funders) for account, fund in money.funds]
+    refunds = [(account, rest * fund // total_of(funds)) for account, fund in funds]
     return replace(
         money,
         pool=Tinybar(money.pool - sum(refund for _, refund in refunds)),
@@ -262,6 +268,7 @@ def money_form(money: Money) -> dict[str, Any]:
             str(settlement.opened),
             _form(settlement.payees),
             str(settlement.reserve),
+            str(settlement.expires),
             None if settlement.keys is None else [settlement.keys.required, list(settlement.keys.places)],
         ],
         "settlements": money.settlements,

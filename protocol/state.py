@@ -141,9 +141,12 @@ class RunState:
 
     @property
     def staked(self) -> frozenset[int]:
-        """Seated places whose stake is large enough; all of them, where nobody's is."""
+        """Seated places whose stake is large enough; all of them, where that is half of them or fewer.
+
+        Else who pays a stake first, in a run that starts without any, would decide everything alone.
+        """
         enough = {place for place in self.seated if self.money.stakes[place] >= self.params.stake_min}
-        return frozenset(enough) or self.seated
+        return frozenset(enough) if 2 * len(enough) > len(self.seated) else self.seated
 
     @property
     def rounds(self) -> int:
