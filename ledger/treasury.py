@@ -9,6 +9,7 @@ members alike, and the next of a few schedule memos is used.
 """
 
 import base64
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ _OVER = {
 }
 # Of a payee that never was, networks of different age say one or the other.
 _IMPOSSIBLE = {"UNRESOLVABLE_REQUIRED_SIGNERS", "INVALID_ACCOUNT_ID", "INVALID_TRANSFER_ACCOUNT_ID"}
+
+log = logging.getLogger(__name__)
 
 ScheduledBody: TypeAlias = schedulable_transaction_body_pb2.SchedulableTransactionBody
 
@@ -111,17 +114,21 @@ class Treasury:
         # Where the last payout was found, so that asking again costs nothing.
         self._found: dict[tuple[Payout, str], ScheduleId] = {}
 
-    async def sign(self, payout: Payout) -> Signing:
+    async def sign(self, payout: Payout, hint: ScheduleId | None = None) -> Signing:
         """Have a payout scheduled, as it is prescribed and no other way, and sign it.
 
-        May be called again at any time, also after a crash: nothing is paid twice. Raises LedgerError, also
-        when what is scheduled is not what the payout prescribes; then nothing is signed.
+        May be called again at any time, also after a crash: nothing is paid twice. hint: where another member
+        has scheduled it; that is signed if the mirror shows it to be right, and saves the fee of scheduling it
+        as well. Without one, the network itself says where the same is scheduled.
+        Raises LedgerError, also when what is scheduled is not what the payout prescribes; then nothing is signed.
         """
         body = prescribed(payout)
         if self._now() >= payout.expires:
             return Signing(Standing.EXPIRED)
         if await self.outcome(payout) is not None:
             return Signing(Standing.EXECUTED)
+        if hint is not None:
+            await self._consider(payout, body, hint)
         try:
             for memo in schedule_memos(payout):
                 schedule = await self._schedule(payout, body, memo)
@@ -155,6 +162,22 @@ class Treasury:
                 own = transfer
         return own
 
+    async def _consider(self, payout: Payout, body: ScheduledBody, hint: ScheduleId) -> None:
+        """Note a schedule that is the payout's, by the mirror. Raises LedgerError."""
+        shown = await self._hedera.mirror.schedule(hint)
+        if shown is None or shown.schedule_id != hint or shown.payer_account_id != payout.treasury:
+            return
+        try:
+            compare(shown, payout, body, payout.memo)
+        except LedgerError as error:
+            log.warning("not signed where a member says the payout is: %s", error)
+        else:
+            self._note(payout, payout.memo, hint)
+
+    def _note(self, payout: Payout, memo: str, schedule: ScheduleId) -> None:
+        self._found = {place: known for place, known in self._found.items() if place[0] == payout}
+        self._found[payout, memo] = schedule
+
     async def _schedule(self, payout: Payout, body: ScheduledBody, memo: str) -> ScheduleId:
         """The schedule of a payout under a schedule memo, made if there is none. Raises _Ended, LedgerError."""
         known = self._found.get((payout, memo))
@@ -181,8 +204,7 @@ class Treasury:
                 raise self._hedera.refusal(what, error) from error
             receipt = error.receipt
         schedule = ScheduleId(str(receipt.schedule_id))
-        self._found = {place: known for place, known in self._found.items() if place[0] == payout}
-        self._found[payout, memo] = schedule
+        self._note(payout, memo, schedule)
         return schedule
 
     async def _shown(self, schedule: ScheduleId) -> ScheduleEntry:
@@ -242,10 +264,7 @@ def prescribed(payout: Payout) -> ScheduledBody:
 
 
 def compare(shown: ScheduleEntry, payout: Payout, body: ScheduledBody, memo: str) -> None:
-    """Compare a schedule with our own, field by field but for who pays. Raises LedgerError, which names one.
-
-    The network said that it is the same, so a difference is the mirror's, or a fault in one of them.
-    """
+    """Compare a schedule with our own, field by field but for who pays. Raises LedgerError, which names one."""
     expires = None if shown.expiration_time is None else nanoseconds(shown.expiration_time) // SECOND
     theirs = _parsed(shown)
     differences = {
@@ -260,8 +279,8 @@ def compare(shown: ScheduleEntry, payout: Payout, body: ScheduledBody, memo: str
     for what, is_different in differences.items():
         if is_different:
             raise LedgerError(
-                f"schedule {shown.schedule_id} differs from payout {payout.memo} in its {what}, by the mirror; "
-                "it is not signed: use another mirror"
+                f"schedule {shown.schedule_id} differs from payout {payout.memo} in its {what}, as the mirror "
+                "shows it; it is not signed: was another member wrong, or is the mirror?"
             )
 
 
