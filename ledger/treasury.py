@@ -32,15 +32,13 @@ from ledger.hiero import (
 )
 from ledger.hiero import ScheduleId as SdkSchedule
 from ledger.keys import SigningKey, sdk_key
-from ledger.outbox import FEE_CAP
+from ledger.outbox import FEE_CAP, MAX_PAYEES
 from ledger.pages import RawEntry, ScheduleEntry, ScheduleId, TransactionEntry, nanoseconds
 from ledger.session import Refused
 from ledger.topic import LedgerError
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
 from protocol.transfers import SCHEDULED, Payout, SharedKey, TransactionId, Transfer
 
-MAX_PAYEES = 9
-"""Accounts that a payout may pay: a transfer has ten lines, and one is the treasury's."""
 SCHEDULE_FEE_CAP = Tinybar(100_000_000)
 """The most that a schedule may cost who makes it, in fees."""
 PLACES = 8
