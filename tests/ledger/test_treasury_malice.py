@@ -122,8 +122,8 @@ def test_who_takes_a_payout_s_place_and_does_not_pay_is_passed_over(localnet):
             await schedule(council.hederas[4], payout, payer=council.accounts[4], memo="7/2"),
         ]
         assert [status for status, _ in places] == ["SUCCESS"] * 2
+        assert (await council.members[0].sign(payout, hint=places[0][1])).standing == Standing.SIGNED
         for _, wrong in places:
-            assert (await schedule(council.hederas[0], payout, memo="7"))[0] != "SUCCESS"
             await add_signature(council.hederas[4], wrong)
         found = await council.sign_all(payout, council.members[:3])
         (made,) = {signing.schedule for signing in found if signing.schedule}
@@ -132,7 +132,7 @@ def test_who_takes_a_payout_s_place_and_does_not_pay_is_passed_over(localnet):
         assert shown is not None
         assert (shown.memo, shown.payer_account_id) == ("7/3", payout.treasury)
         assert await council.paid() == AMOUNTS
-        honest = {hedera.session.public.to_bytes_raw().hex() for hedera in council.hederas[1:3]}
+        honest = {hedera.session.public.to_bytes_raw().hex() for hedera in council.hederas[:3]}
         for _, wrong in places:
             assert not honest & await signers(council.operator, wrong)
         outcome = await council.members[4].outcome(payout)
