@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import replace
+from types import SimpleNamespace
 
 import anyio
 import coincurve
@@ -336,6 +337,40 @@ def test_two_payouts_are_the_same_schedule_only_when_they_are_equal(one, other):
 def test_what_is_no_payout_is_refused(changes, message):
     with pytest.raises(LedgerError, match=message):
         prescribed(replace(PAYOUT, **changes))
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ((), None),
+        (("ACCOUNT_DELETED",), "ACCOUNT_DELETED"),
+        (("ACCOUNT_DELETED", "SUCCESS"), "SUCCESS"),
+        (("SUCCESS", "ACCOUNT_DELETED"), "SUCCESS"),
+        (("ACCOUNT_DELETED", "INSUFFICIENT_ACCOUNT_BALANCE"), "INSUFFICIENT_ACCOUNT_BALANCE"),
+    ],
+)
+def test_a_success_outweighs_what_failed(results, expected):
+    entries = [
+        {
+            "transaction_id": "0.0.2-1-1",
+            "consensus_timestamp": f"{PAYOUT.opened // SECOND + i}.000000000",
+            "result": result,
+            "name": "CRYPTOTRANSFER",
+            "memo_base64": base64.b64encode(PAYOUT.memo.encode()).decode(),
+            "charged_tx_fee": 5,
+            "scheduled": True,
+            "transfers": [{"account": PAYOUT.treasury, "amount": -5}, {"account": "0.0.802", "amount": 5}],
+        }
+        for i, result in enumerate(results)
+    ]
+
+    async def transactions(_: AccountId) -> tuple[dict, ...]:
+        return tuple(entries)
+
+    key = signing_key(bytes(range(1, 33)))
+    treasury = Treasury(SimpleNamespace(mirror=SimpleNamespace(transactions=transactions)), key)
+    outcome = anyio.run(treasury.outcome, PAYOUT)
+    assert (outcome and outcome.result) == expected
 
 
 def test_a_body_that_is_none_is_the_mirror_s_fault():
