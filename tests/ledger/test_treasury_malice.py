@@ -352,7 +352,7 @@ def test_what_is_no_payout_is_refused(changes, message):
 def test_a_success_outweighs_what_failed(results, expected):
     entries = [
         {
-            "transaction_id": "0.0.2-1-1",
+            "transaction_id": "0.0.2-1700000000-000000001",
             "consensus_timestamp": f"{PAYOUT.opened // SECOND + i}.000000000",
             "result": result,
             "name": "CRYPTOTRANSFER",
@@ -364,7 +364,7 @@ def test_a_success_outweighs_what_failed(results, expected):
         for i, result in enumerate(results)
     ]
 
-    async def transactions(_: AccountId) -> tuple[dict, ...]:
+    async def transactions(*_: object, **__: object) -> tuple[dict, ...]:
         return tuple(entries)
 
     key = signing_key(bytes(range(1, 33)))
