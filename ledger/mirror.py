@@ -16,6 +16,8 @@ from ledger.pages import (
     AccountEntry,
     NodeEntry,
     RawEntry,
+    ScheduleEntry,
+    ScheduleId,
     TopicEntry,
     TransactionEntry,
     cause_of,
@@ -160,6 +162,11 @@ class Mirror:
         for entry in entries:
             self._typed(TransactionEntry, entry)
         return tuple(entries)
+
+    async def schedule(self, schedule: ScheduleId) -> ScheduleEntry | None:
+        """A schedule, also one that is over; None when the mirror knows none (yet). Raises LedgerError."""
+        page = await self._page(f"/api/v1/schedules/{_checked(schedule)}", None)
+        return self._typed(ScheduleEntry, page) if page else None
 
     async def latest(self) -> Nanoseconds:
         """Consensus time of the last transaction that the mirror knows; 0 when it knows none. Raises LedgerError."""

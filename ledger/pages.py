@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -22,6 +22,8 @@ from protocol.ids import Nanoseconds, is_entity
 MAX_FILE = 256 * 1024 * 1024
 """Bytes of the largest saved history that is read."""
 
+ScheduleId = NewType("ScheduleId", str)
+"""A scheduled transaction that waits on the ledger, `shard.realm.num`."""
 RawEntry = Mapping[str, Any]
 """One entry of a page as the mirror returned it."""
 
@@ -176,6 +178,32 @@ class TransactionEntry(BaseModel):
     nonce: int = Field(default=0, ge=0, lt=2**31)
     """0 for what somebody submitted or scheduled; others for what it called up."""
     transfers: tuple[Movement, ...] = Field(default=(), strict=False)
+
+
+class Signatory(BaseModel):
+    """One signature that a schedule has collected."""
+
+    model_config = _STRICT
+
+    public_key_prefix: _Base64
+
+
+class ScheduleEntry(BaseModel):
+    """`/api/v1/schedules/{id}`."""
+
+    model_config = _STRICT
+
+    schedule_id: _Entity
+    payer_account_id: _Entity | None = None
+    memo: str = ""
+    admin_key: KeyEntry | None = None
+    expiration_time: _Time | None = None
+    wait_for_expiry: bool = False
+    deleted: bool = False
+    executed_timestamp: _Time | None = None
+    transaction_body: _Base64
+    """The scheduled transaction, a SchedulableTransactionBody."""
+    signatures: tuple[Signatory, ...] = Field(default=(), strict=False)
 
 
 class Endpoint(BaseModel):

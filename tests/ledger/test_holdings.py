@@ -25,7 +25,6 @@ from ledger.hiero import (
 )
 from ledger.hiero import Network as SdkNetwork
 from ledger.holdings import account_key, balance_at, entries_to_save, treasury_entries
-from ledger.keys import Threshold
 from ledger.lookup import FileTransfers, MirrorTransfers
 from ledger.mirror import Mirror
 from ledger.pages import read_history, write_history
@@ -105,7 +104,7 @@ def treasury(localnet) -> Treasury:
     shared = SharedKey(2, tuple(map(public, keys)))
 
     async def found(operator: Hedera) -> tuple[AccountId, AccountId, str, str]:
-        account = await operator.create_account(Threshold(2, shared.keys), Tinybar(HBAR), "treasury")
+        account = await operator.create_account(SharedKey(2, shared.keys), Tinybar(HBAR), "treasury")
         payee = await operator.create_account(shared.keys[0], Tinybar(0))
         other = await operator.transfer(payee, Tinybar(1), "nothing of the treasury's")
         return account, payee, await operator.transfer(account, Tinybar(7), "a stake"), other
