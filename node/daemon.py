@@ -10,12 +10,12 @@ from pathlib import Path
 
 import anyio
 import structlog
-from ledger.treasury import Treasury
 
 from learners.client import open_learner
 from ledger.keys import SigningKey, signing_key
 from ledger.lookup import MirrorTransfers
 from ledger.outbox import Outbox
+from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver
