@@ -3,8 +3,8 @@
 import hashlib
 
 import coincurve
-from coincurve.ecdsa import cdata_to_der, deserialize_compact
 
+from protocol.ecdsa import SIGNATURE_BYTES, is_signed
 from protocol.errors import Invalid
 from protocol.fields import Model, canonical
 from protocol.ids import PublicKey, Signature, base64url, unbase64url
@@ -26,9 +26,8 @@ def sign(secret: bytes, kind: str, body: Model) -> Signature:
 def verify(key: PublicKey, kind: str, body: Model, signature: Signature) -> None:
     """Check a signature over a body. Raises Invalid when it is not the key's, or has a high s."""
     try:
-        der = cdata_to_der(deserialize_compact(unbase64url(signature, 64)))
-        good = coincurve.PublicKey(key).verify(der, signing_digest(kind, body), hasher=None)
+        compact = unbase64url(signature, SIGNATURE_BYTES)
     except ValueError:
-        good = False
-    if not good:
+        compact = b""
+    if not is_signed(key, signing_digest(kind, body), compact):
         raise Invalid(f"the signature on this {kind} does not verify")
