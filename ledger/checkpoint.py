@@ -36,7 +36,16 @@ from protocol.fields import (
     TopicField,
     canonical,
 )
-from protocol.ids import AccountId, Nanoseconds, RunningHash, TopicId, base64url, digest_of, unbase64url
+from protocol.ids import (
+    AccountId,
+    Digest,
+    Nanoseconds,
+    RunningHash,
+    TopicId,
+    base64url,
+    digest_of,
+    unbase64url,
+)
 from protocol.messages import first_error
 
 Sequence = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
@@ -99,7 +108,7 @@ def body_of(result: Audit) -> CheckpointBody:
         rounds=tuple(map(closed_form, result.rounds)),
         violations=tuple((v.sequence, v.reason) for v in result.violations),
         ignored=tuple((p.sequence, p.reason) for p in result.ignored),
-        seen=tuple((*slot, *first) for slot, first in evidence.seen.items()),
+        seen=tuple((*slot, Digest(base64url(signed)), at) for slot, (signed, at) in evidence.seen.items()),
         found=tuple((e.kind, e.round, e.member, e.first, e.second) for e in evidence.found.values()),
     )
 
@@ -117,7 +126,10 @@ def audit_of(body: CheckpointBody) -> Audit:
         violations=[Violation(*entry) for entry in body.violations],
         ignored=[Passed(*entry) for entry in body.ignored],
         evidence=Evidence(
-            {(kind, round, member): (digest, at) for kind, round, member, digest, at in body.seen},
+            {
+                (kind, round, member): (unbase64url(digest, 32), at)
+                for kind, round, member, digest, at in body.seen
+            },
             {entry[:3]: Equivocation(*entry) for entry in body.found},
         ),
         began=None if body.began is None else Nanoseconds(int(body.began)),

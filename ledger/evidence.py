@@ -4,13 +4,14 @@ An honest participant never signs two, whatever it forgets in a crash; so both s
 it does not matter whether the records that carry them had an effect.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from protocol.errors import Invalid
-from protocol.fields import Model, canonical
-from protocol.ids import Digest, Round, Signature, digest_of
+from protocol.fields import Model
+from protocol.ids import PublicKey, Round, Signature
+from protocol.messages import ProposalBody, VoteBody
 from protocol.records import (
     ProposalEntry,
     ProposeRecord,
@@ -21,12 +22,23 @@ from protocol.records import (
     proposal_of,
     vote_of,
 )
-from protocol.signing import verify
+from protocol.signing import signing_digest, verify
 from protocol.state import RunState
 
 Kind = Literal["proposal", "vote"]
 Slot = tuple[Kind, Round, int]
 """What a member may fill once: kind, round, the member's place."""
+
+
+class Check(NamedTuple):
+    """A signature that the fold asked about."""
+
+    body: Model
+    key: PublicKey
+    digest: bytes
+    """What is signed, 32 bytes."""
+    signature: bytes
+    """Compact, 64 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +59,16 @@ class Equivocation:
 class Evidence:
     """The signed proposals and votes that a topic has shown, and the contradictions among them."""
 
-    seen: dict[Slot, tuple[Digest, int]] = field(default_factory=dict)
-    """Digest of the first body that verifies, and the sequence number of its message."""
+    seen: dict[Slot, tuple[bytes, int]] = field(default_factory=dict)
+    """What was signed (32 bytes) of the first body that verifies, and the sequence number of its message."""
     found: dict[Slot, Equivocation] = field(default_factory=dict)
     """In the order in which they came to light; one is enough for a slot."""
 
     def take(self, state: RunState, record: Record, sequence: int) -> None:
-        """Look at all that is signed in a record, whether or not the record will have an effect."""
+        """Look at all that is signed in a record that had no effect."""
         for kind, round, member, body, signature in _signed(state, record):
             slot = (kind, round, member)
-            digest = digest_of(canonical(body))
+            digest = signing_digest(kind, body)
             first = self.seen.get(slot)
             if slot in self.found or (first is not None and first[0] == digest):
                 continue  # nothing that another signature could add
@@ -64,10 +76,21 @@ class Evidence:
                 verify(state.roster[member].key, kind, body, signature)
             except Invalid:
                 continue  # proves nothing about this member; whether it breaks a rule is for the fold to say
-            if first is None:
-                self.seen[slot] = (digest, sequence)
-            else:
-                self.found[slot] = Equivocation(kind, round, member, first[1], sequence)
+            self._note(slot, digest, sequence)
+
+    def take_verified(self, checks: Iterable[Check], sequence: int) -> None:
+        """Look at what the fold has verified of a record that had an effect: all that is signed in it."""
+        for check in checks:
+            body = check.body
+            if isinstance(body, VoteBody):
+                self._note(("vote", body.round, body.voter), check.digest, sequence)
+            elif isinstance(body, ProposalBody):
+                self._note(("proposal", body.round, body.proposer), check.digest, sequence)
+
+    def _note(self, slot: Slot, digest: bytes, sequence: int) -> None:
+        first = self.seen.setdefault(slot, (digest, sequence))
+        if first[0] != digest and slot not in self.found:
+            self.found[slot] = Equivocation(*slot, first[1], sequence)
 
 
 def _signed(state: RunState, record: Record) -> Iterator[tuple[Kind, Round, int, Model, Signature]]:

@@ -1,6 +1,9 @@
 """Signatures: domain tag, canonical JSON, SHA-256, secp256k1 with low s (SPEC.md, signing)."""
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import coincurve
 
@@ -10,6 +13,9 @@ from protocol.fields import Model, canonical
 from protocol.ids import PublicKey, Signature, base64url, unbase64url
 
 DOMAIN = "roundabout/1/"
+
+Checker = Callable[[str, Model, PublicKey, bytes, bytes], bool]
+"""Whether a signature holds, of kind, body, key, digest (32 bytes) and compact signature (64 bytes)."""
 
 
 def signing_digest(kind: str, body: Model) -> bytes:
@@ -28,6 +34,24 @@ def verify(key: PublicKey, kind: str, body: Model, signature: Signature) -> None
     try:
         compact = unbase64url(signature, SIGNATURE_BYTES)
     except ValueError:
-        compact = b""
-    if not is_signed(key, signing_digest(kind, body), compact):
+        raise Invalid(f"the signature on this {kind} does not verify") from None
+    if not _checker.get()(kind, body, key, signing_digest(kind, body), compact):
         raise Invalid(f"the signature on this {kind} does not verify")
+
+
+@contextmanager
+def checked_by(checker: Checker) -> Iterator[None]:
+    """Within this context `verify` asks another checker, which answers as `holds` does, if later or elsewhere."""
+    token = _checker.set(checker)
+    try:
+        yield
+    finally:
+        _checker.reset(token)
+
+
+def holds(kind: str, body: Model, key: PublicKey, digest: bytes, compact: bytes) -> bool:
+    """Whether a signature holds, found out here and now."""
+    return is_signed(key, digest, compact)
+
+
+_checker: ContextVar[Checker] = ContextVar("checker", default=holds)

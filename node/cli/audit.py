@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import click
 
+from ledger.ahead import add_all
 from ledger.audit import Audit, audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
 from ledger.files import write_whole
@@ -105,8 +106,7 @@ def from_pages(history: SavedHistory, topic: str | None, save: Path | None, chec
     stands_at = result.sequence
     if stands_at:
         confirm(result, next(iter(history.messages[stands_at - 1 : stands_at]), None))
-    for entry in history.messages[stands_at:]:
-        result.add(entry)
+    add_all(result, history.messages[stands_at:])
     return result
 
 
