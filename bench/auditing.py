@@ -19,7 +19,7 @@ import coincurve
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
 
 from bench.history import TOPIC, verdicts
-from ledger.ahead import Ahead
+from ledger.ahead import Ahead, uncollected
 from ledger.audit import Audit, audit, judge, report
 from ledger.chunks import Dropped
 from ledger.pages import RawEntry, read_history, write_history
@@ -65,10 +65,10 @@ def material(entries: Sequence[RawEntry]) -> list[Work]:
             if judged.checks:
                 kinds = ["proposal", *["vote"] * (len(judged.checks) - 1)]
                 bodies = [
-                    f"{DOMAIN}{kind}\n".encode() + canonical(check.body)
-                    for kind, check in zip(kinds, judged.checks, strict=True)
+                    f"{DOMAIN}{kind}\n".encode() + canonical(body)
+                    for kind, (body, *_) in zip(kinds, judged.checks, strict=True)
                 ]
-                signed = [(coincurve.PublicKey(c.key), c.digest, c.signature) for c in judged.checks]
+                signed = [(coincurve.PublicKey(key), *rest) for _, key, *rest in judged.checks]
                 works.append((signed, [*bodies, message.body], chained))
             chained = []
     return works
@@ -111,7 +111,7 @@ def _audit_seconds(entries: Sequence[RawEntry], processes: int) -> float:
         found = report(audit(TOPIC, entries))
         elapsed = time.perf_counter() - began
     else:
-        with Verifiers(processes) as verifiers:
+        with Verifiers(processes) as verifiers, uncollected():
             _wait_until_up(verifiers, processes)
             began = time.perf_counter()
             result = Audit(TOPIC)

@@ -57,7 +57,7 @@ def judge(state: RunState | None, message: TopicMessage, checker: Checker) -> Ju
     checks: list[Check] = []
 
     def check(kind: str, body: Model, key: PublicKey, digest: bytes, signature: bytes) -> bool:
-        checks.append(Check(body, key, digest, signature))
+        checks.append((body, key, digest, signature))
         return checker(kind, body, key, digest, signature)
 
     stamp = Stamp(message.sequence, message.time, message.running_hash)
@@ -210,7 +210,7 @@ def timeline_entry(state: RunState, closed: ClosedRound) -> dict[str, Any]:
         "votes": [
             {
                 "voter": vote.body.voter,
-                "choice": str(vote.body.choice),
+                "choice": vote.body.choice.value,
                 "gain": vote.body.gain,
                 "late": place >= closed.counted,
             }

@@ -213,9 +213,10 @@ class History:
 def _canonical(text: str) -> bytes:
     """Bytes from base64 of which every bit counts. Raises ValueError."""
     try:
-        data = base64.b64decode(text, validate=True)
+        given = text.encode()
+        data = binascii.a2b_base64(given, strict_mode=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
-    if base64.b64encode(data) != text.encode():
+    if binascii.b2a_base64(data, newline=False) != given:
         raise ValueError("not canonical base64")
     return data

@@ -6,7 +6,7 @@ it does not matter whether the records that carry them had an effect.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from protocol.errors import Invalid
 from protocol.fields import Model
@@ -30,15 +30,8 @@ Slot = tuple[Kind, Round, int]
 """What a member may fill once: kind, round, the member's place."""
 
 
-class Check(NamedTuple):
-    """A signature that the fold asked about."""
-
-    body: Model
-    key: PublicKey
-    digest: bytes
-    """What is signed, 32 bytes."""
-    signature: bytes
-    """Compact, 64 bytes."""
+Check = tuple[Model, PublicKey, bytes, bytes]
+"""A signature that the fold asked about: body, key, what is signed (32 bytes), compact signature (64 bytes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +73,11 @@ class Evidence:
 
     def take_verified(self, checks: Iterable[Check], sequence: int) -> None:
         """Look at what the fold has verified of a record that had an effect: all that is signed in it."""
-        for check in checks:
-            body = check.body
+        for body, _, digest, _ in checks:
             if isinstance(body, VoteBody):
-                self._note(("vote", body.round, body.voter), check.digest, sequence)
+                self._note(("vote", body.round, body.voter), digest, sequence)
             elif isinstance(body, ProposalBody):
-                self._note(("proposal", body.round, body.proposer), check.digest, sequence)
+                self._note(("proposal", body.round, body.proposer), digest, sequence)
 
     def _note(self, slot: Slot, digest: bytes, sequence: int) -> None:
         first = self.seen.setdefault(slot, (digest, sequence))

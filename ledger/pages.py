@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ RawEntry = Mapping[str, Any]
 """One entry of a page as the mirror returned it."""
 
 
+@lru_cache(maxsize=1024)
 def _entity(text: str) -> str:
     # Numbers are 64 bits, signed, wherever they are packed.
     if not is_entity(text) or int(text.rpartition(".")[2]) >= 2**63:

@@ -9,20 +9,32 @@ from protocol.messages import Choice
 from protocol.rules import split_reward
 from protocol.state import ClosedRound, Ending, RunState
 
+Cast = tuple[Choice, bool, bool]
+"""A vote; whether it came late, and whether it is paid."""
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 def participants(state: RunState, rounds: Sequence[ClosedRound]) -> list[dict[str, Any]]:
     """Every member of the roster, in order of place, as plain JSON values; amounts in tinybar."""
-    credits = dict(state.credits)
+    credits, places = dict(state.credits), range(len(state.roster))
+    turns: list[list[ClosedRound]] = [[] for _ in places]
+    cast: list[list[Cast]] = [[] for _ in places]
+    absences = [0 for _ in places]
+    for closed in rounds:
+        turns[closed.proposer].append(closed)
+        paid = closed.ending in ("accepted", "rejected")
+        for seat, vote in enumerate(closed.votes):
+            cast[vote.body.voter].append((vote.body.choice, seat >= closed.counted, paid))
+        for place in absent_from(closed):
+            absences[place] += 1
     return [
         {
             "member": place,
             "peer": member.peer,
             "account": member.account,
-            **_turns(state, [r for r in rounds if r.proposer == place]),
-            **_votes(state, place, rounds),
-            "absences": sum(place in absent_from(r) for r in rounds),
+            **_turns(state, turns[place]),
+            **_votes(state, cast[place]),
+            "absences": absences[place],
             "account_credits": credits.get(member.account, 0),
         }
         for place, member in enumerate(state.roster)
@@ -39,19 +51,12 @@ def _turns(state: RunState, turns: Sequence[ClosedRound]) -> dict[str, Any]:
     }
 
 
-def _votes(state: RunState, place: int, rounds: Sequence[ClosedRound]) -> dict[str, Any]:
-    cast = [
-        (closed, seat, vote.body.choice)
-        for closed in rounds
-        for seat, vote in enumerate(closed.votes)
-        if vote.body.voter == place
-    ]
-    choices = Counter(choice for _, _, choice in cast)
-    paid = sum(closed.ending in ("accepted", "rejected") for closed, _, _ in cast)
+def _votes(state: RunState, cast: Sequence[Cast]) -> dict[str, Any]:
+    choices = Counter(choice for choice, _, _ in cast)
     return {
         "votes": {str(choice): choices[choice] for choice in Choice},
-        "late_votes": sum(seat >= closed.counted for closed, seat, _ in cast),
-        "vote_credits": paid * state.params.reward_vote,
+        "late_votes": sum(late for _, late, _ in cast),
+        "vote_credits": sum(paid for _, _, paid in cast) * state.params.reward_vote,
     }
 
 

@@ -13,6 +13,7 @@ from protocol.fields import Model, canonical
 from protocol.ids import PublicKey, Signature, base64url, unbase64url
 
 DOMAIN = "roundabout/1/"
+_DOMAIN = DOMAIN.encode()
 
 Checker = Callable[[str, Model, PublicKey, bytes, bytes], bool]
 """Whether a signature holds, of kind, body, key, digest (32 bytes) and compact signature (64 bytes)."""
@@ -20,7 +21,7 @@ Checker = Callable[[str, Model, PublicKey, bytes, bytes], bool]
 
 def signing_digest(kind: str, body: Model) -> bytes:
     """The 32 bytes that are signed for a body: no signature of one kind is ever valid for another."""
-    return hashlib.sha256(DOMAIN.encode() + kind.encode() + b"\n" + canonical(body)).digest()
+    return hashlib.sha256(b"%b%b\n%b" % (_DOMAIN, kind.encode(), canonical(body))).digest()
 
 
 def sign(secret: bytes, kind: str, body: Model) -> Signature:
