@@ -28,6 +28,9 @@ from protocol.state import RunState
 Kind = Literal["proposal", "vote"]
 Slot = tuple[Kind, Round, int]
 """What a member may fill once: kind, round, the member's place."""
+Signed = ProposalBody | VoteBody
+Shown = dict[Slot, tuple[bytes, int]]
+"""By slot, what was signed (32 bytes), and the sequence number of the message that showed it."""
 
 
 Check = tuple[Model, PublicKey, bytes, bytes]
@@ -52,8 +55,10 @@ class Equivocation:
 class Evidence:
     """The signed proposals and votes that a topic has shown, and the contradictions among them."""
 
-    seen: dict[Slot, tuple[bytes, int]] = field(default_factory=dict)
-    """What was signed (32 bytes) of the first body that verifies, and the sequence number of its message."""
+    seen: dict[Round, Shown] = field(default_factory=dict)
+    """By round and slot, the first body that verifies; of rounds in which more than one record showed any."""
+    once: dict[Round, tuple[tuple[Signed, ...], int]] = field(default_factory=dict)
+    """What the only record of a round that showed any has shown, and the sequence number of its message."""
     found: dict[Slot, Equivocation] = field(default_factory=dict)
     """In the order in which they came to light; one is enough for a slot."""
 
@@ -62,7 +67,7 @@ class Evidence:
         for kind, round, member, body, signature in _signed(state, record):
             slot = (kind, round, member)
             digest = signing_digest(kind, body)
-            first = self.seen.get(slot)
+            first = self._shown(round).get(slot)
             if slot in self.found or (first is not None and first[0] == digest):
                 continue  # nothing that another signature could add
             try:
@@ -73,16 +78,46 @@ class Evidence:
 
     def take_verified(self, checks: Iterable[Check], sequence: int) -> None:
         """Look at what the fold has verified of a record that had an effect: all that is signed in it."""
-        for body, _, digest, _ in checks:
-            if isinstance(body, VoteBody):
-                self._note(("vote", body.round, body.voter), digest, sequence)
-            elif isinstance(body, ProposalBody):
-                self._note(("proposal", body.round, body.proposer), digest, sequence)
+        signed = tuple(body for body, *_ in checks if isinstance(body, ProposalBody | VoteBody))
+        if not signed:
+            return
+        round = signed[0].round
+        if round not in self.once and round not in self.seen:
+            self.once[round] = signed, sequence
+        else:
+            for body in signed:
+                self._note(_slot(body), signing_digest(_slot(body)[0], body), sequence)
+
+    def first_shown(self) -> Shown:
+        """For every slot that was filled, what was signed there first, and where."""
+        for round in tuple(self.once):
+            self._shown(round)
+        return {slot: first for shown in self.seen.values() for slot, first in shown.items()}
 
     def _note(self, slot: Slot, digest: bytes, sequence: int) -> None:
-        first = self.seen.setdefault(slot, (digest, sequence))
+        first = self._shown(slot[1]).setdefault(slot, (digest, sequence))
         if first[0] != digest and slot not in self.found:
             self.found[slot] = Equivocation(*slot, first[1], sequence)
+
+    def _shown(self, round: Round) -> Shown:
+        signed, sequence = self.once.pop(round, ((), 0))
+        shown = self.seen.setdefault(round, {})
+        shown.update((_slot(body), (signing_digest(_slot(body)[0], body), sequence)) for body in signed)
+        return shown
+
+
+def evidence_of(shown: Shown, found: Iterable[Equivocation]) -> Evidence:
+    """The evidence as it was when its `first_shown` and what it had found were put aside."""
+    evidence = Evidence(found={(proof.kind, proof.round, proof.member): proof for proof in found})
+    for slot, first in shown.items():
+        evidence.seen.setdefault(slot[1], {})[slot] = first
+    return evidence
+
+
+def _slot(body: Signed) -> Slot:
+    if isinstance(body, VoteBody):
+        return "vote", body.round, body.voter
+    return "proposal", body.round, body.proposer
 
 
 def _signed(state: RunState, record: Record) -> Iterator[tuple[Kind, Round, int, Model, Signature]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, get_args
 
 from protocol.ids import AccountId, Tinybar
@@ -11,6 +12,7 @@ from protocol.state import ClosedRound, Ending, RunState
 
 Cast = tuple[Choice, bool, bool]
 """A vote; whether it came late, and whether it is paid."""
+_EITHER = tuple(product((False, True), repeat=2))
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
@@ -18,13 +20,13 @@ def participants(state: RunState, rounds: Sequence[ClosedRound]) -> list[dict[st
     """Every member of the roster, in order of place, as plain JSON values; amounts in tinybar."""
     credits, places = dict(state.credits), range(len(state.roster))
     turns: list[list[ClosedRound]] = [[] for _ in places]
-    cast: list[list[Cast]] = [[] for _ in places]
+    cast: list[Counter[Cast]] = [Counter() for _ in places]
     absences = [0 for _ in places]
     for closed in rounds:
         turns[closed.proposer].append(closed)
         paid = closed.ending in ("accepted", "rejected")
         for seat, vote in enumerate(closed.votes):
-            cast[vote.body.voter].append((vote.body.choice, seat >= closed.counted, paid))
+            cast[vote.body.voter][vote.body.choice, seat >= closed.counted, paid] += 1
         for place in absent_from(closed):
             absences[place] += 1
     return [
@@ -51,12 +53,11 @@ def _turns(state: RunState, turns: Sequence[ClosedRound]) -> dict[str, Any]:
     }
 
 
-def _votes(state: RunState, cast: Sequence[Cast]) -> dict[str, Any]:
-    choices = Counter(choice for choice, _, _ in cast)
+def _votes(state: RunState, cast: Counter[Cast]) -> dict[str, Any]:
     return {
-        "votes": {str(choice): choices[choice] for choice in Choice},
-        "late_votes": sum(late for _, late, _ in cast),
-        "vote_credits": sum(paid for _, _, paid in cast) * state.params.reward_vote,
+        "votes": {str(choice): sum(cast[choice, *rest] for rest in _EITHER) for choice in Choice},
+        "late_votes": sum(count for (_, late, _), count in cast.items() if late),
+        "vote_credits": sum(count for (*_, paid), count in cast.items() if paid) * state.params.reward_vote,
     }
 
 

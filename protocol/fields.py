@@ -1,6 +1,7 @@
 """Typed, bounded fields, and the strict model that all input is parsed with (SPEC.md, Canonical JSON)."""
 
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -28,6 +29,24 @@ class Model(BaseModel):
     """A value from outside: frozen, strict, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    @classmethod
+    def known(cls, **fields: Any) -> Self:
+        """A model of all its fields, which other models have checked already: they are not checked again."""
+        model = cls.__new__(cls)
+        for name, value in (
+            ("__dict__", fields),
+            ("__pydantic_fields_set__", _names(cls)),
+            ("__pydantic_extra__", None),
+            ("__pydantic_private__", None),
+        ):
+            object.__setattr__(model, name, value)
+        return model
+
+
+@lru_cache(maxsize=256)
+def _names(model: type[Model]) -> set[str]:
+    return set(model.model_fields)
 
 
 def canonical(value: Model) -> bytes:
