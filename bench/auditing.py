@@ -104,12 +104,13 @@ def throughput(entries: Sequence[RawEntry], processes: int, repeats: int) -> dic
 
 
 def _audit_seconds(entries: Sequence[RawEntry], processes: int) -> float:
-    """From entries to the report's data; the start of the processes not counted. 0 processes: only this one."""
+    """From parsed file to the report's data; the start of processes is not in it. 0 processes: this one alone."""
     gc.collect()
     if not processes:
-        began = time.perf_counter()
-        found = report(audit(TOPIC, entries))
-        elapsed = time.perf_counter() - began
+        with uncollected():
+            began = time.perf_counter()
+            found = report(audit(TOPIC, entries))
+            elapsed = time.perf_counter() - began
     else:
         with Verifiers(processes) as verifiers, uncollected():
             _wait_until_up(verifiers, processes)

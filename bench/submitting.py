@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio import to_thread
 
 from ledger.hedera import Hedera, open_hedera
 from ledger.hedera import Network as OurNetwork
@@ -44,7 +45,7 @@ def localnet(folder: Path) -> Iterator[Description]:
 
 
 def measure(folder: Path, count: int, repeats: int) -> dict[str, Any]:
-    """Milliseconds a message one after the other, and messages a second, ours with the outbox on disk."""
+    """Milliseconds a message, one after the other, messages a second, and the time next to the bare SDK's."""
     with localnet(folder) as description:
         return anyio.run(_measure, description, folder, count, repeats)
 
@@ -52,26 +53,31 @@ def measure(folder: Path, count: int, repeats: int) -> dict[str, Any]:
 async def _measure(description: Description, folder: Path, count: int, repeats: int) -> dict[str, Any]:
     network = OurNetwork("localnet", description.nodes, description.mirror_rest, description.mirror_grpc)
     account, client = ids.AccountId(description.operator_account), _client_of(description)
-    samples: dict[str, list[float]] = {"bare": [], "ours": [], "ratio": []}
+    key = description.operator_key
+    samples: dict[str, list[list[float]]] = {"bare": [], "in_memory": [], "on_disk": []}
     with Outbox.open(folder / "outbox.sqlite", UNLIMITED) as outbox:
-        async with open_hedera(network, account, description.operator_key, outbox=outbox) as hedera:
-            topic = await hedera.create_topic()
-            await _ours(hedera, topic, 20, "warm")
-            _bare(client, topic, 20)
-            for turn in range(repeats):
-                ours = await _ours(hedera, topic, count, f"turn {turn}")
-                bare = await anyio.to_thread.run_sync(_bare, client, topic, count)
-                samples["ours"] += ours
-                samples["bare"] += bare
-                samples["ratio"].append(sum(ours) / sum(bare))
+        async with (
+            open_hedera(network, account, key) as in_memory,
+            open_hedera(network, account, key, outbox=outbox) as on_disk,
+        ):
+            topic = await in_memory.create_topic()
+            for turn in range(-1, repeats):  # the first one warms up
+                samples["bare"].append(await to_thread.run_sync(_bare, client, topic, count))
+                samples["in_memory"].append(await _ours(in_memory, topic, count, f"memory {turn}"))
+                samples["on_disk"].append(await _ours(on_disk, topic, count, f"disk {turn}"))
             client.close()
     return {
         "messages": count * repeats,
-        "bare_ms": round(1e3 * statistics.median(samples["bare"]), 2),
-        "ours_ms": round(1e3 * statistics.median(samples["ours"]), 2),
-        "bare_per_s": round(len(samples["bare"]) / sum(samples["bare"])),
-        "ours_per_s": round(len(samples["ours"]) / sum(samples["ours"])),
-        "ratio": round(statistics.median(samples["ratio"]), 2),
+        **{name: _figures(turns[1:], samples["bare"][1:]) for name, turns in samples.items()},
+    }
+
+
+def _figures(turns: list[list[float]], bare: list[list[float]]) -> dict[str, float]:
+    seconds = [second for turn in turns for second in turn]
+    return {
+        "ms": round(1e3 * statistics.median(seconds), 2),
+        "per_s": round(len(seconds) / sum(seconds)),
+        "ratio": round(statistics.median(sum(a) / sum(b) for a, b in zip(turns, bare, strict=True)), 2),
     }
 
 

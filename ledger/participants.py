@@ -55,7 +55,7 @@ def _turns(state: RunState, turns: Sequence[ClosedRound]) -> dict[str, Any]:
 
 def _votes(state: RunState, cast: Counter[Cast]) -> dict[str, Any]:
     return {
-        "votes": {str(choice): sum(cast[choice, *rest] for rest in _EITHER) for choice in Choice},
+        "votes": {str(choice): sum(cast[choice, late, paid] for late, paid in _EITHER) for choice in Choice},
         "late_votes": sum(count for (_, late, _), count in cast.items() if late),
         "vote_credits": sum(count for (*_, paid), count in cast.items() if paid) * state.params.reward_vote,
     }

@@ -3,7 +3,8 @@
 from functools import lru_cache
 
 import coincurve
-from coincurve.ecdsa import deserialize_compact, lib
+from coincurve._libsecp256k1 import lib
+from coincurve.ecdsa import deserialize_compact
 
 DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES = 32, 33, 64
 

@@ -22,6 +22,7 @@ MAX_INTEGER = 2**53 - 1
 """The largest integer that canonical JSON (RFC 8785) carries exactly."""
 
 # RFC 8785 for our values: keys are ASCII names, numbers are integers within 2^53, strings are valid Unicode.
+_set = object.__setattr__
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
@@ -34,13 +35,10 @@ class Model(BaseModel):
     def known(cls, **fields: Any) -> Self:
         """A model of all its fields, which other models have checked already: they are not checked again."""
         model = cls.__new__(cls)
-        for name, value in (
-            ("__dict__", fields),
-            ("__pydantic_fields_set__", _names(cls)),
-            ("__pydantic_extra__", None),
-            ("__pydantic_private__", None),
-        ):
-            object.__setattr__(model, name, value)
+        _set(model, "__dict__", fields)
+        _set(model, "__pydantic_fields_set__", _names(cls))
+        _set(model, "__pydantic_extra__", None)
+        _set(model, "__pydantic_private__", None)
         return model
 
 
