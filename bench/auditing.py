@@ -68,14 +68,20 @@ def material(entries: Sequence[RawEntry]) -> list[Work]:
                     f"{DOMAIN}{kind}\n".encode() + canonical(body)
                     for kind, (body, *_) in zip(kinds, judged.checks, strict=True)
                 ]
-                signed = [(coincurve.PublicKey(key), *rest) for _, key, *rest in judged.checks]
+                signed = [
+                    (coincurve.PublicKey(key), digest, compact) for _, key, digest, compact in judged.checks
+                ]
                 works.append((signed, [*bodies, message.body], chained))
             chained = []
     return works
 
 
 def throughput(entries: Sequence[RawEntry], processes: int, repeats: int) -> dict[str, Any]:
-    """Verdicts a second of the bare work and of the audit, both with so many processes, one after the other."""
+    """Verdicts a second of the bare work and of the audit, both with so many processes, taken in turns.
+
+    The best of all turns, since whatever else the machine does can only take away; and the median of the
+    ratios within a turn.
+    """
     _material.extend(material(entries))
     count = len(_material)
     edges = [count * n // processes for n in range(processes + 1)]
@@ -91,15 +97,17 @@ def throughput(entries: Sequence[RawEntry], processes: int, repeats: int) -> dic
             samples["one_core_bound"].append(count / bare(0, count))
             samples["one_core"].append(count / _audit_seconds(entries, 0))
     _material.clear()
-    rates = {name: round(statistics.median(found)) for name, found in samples.items()}
+    best = {name: max(found) for name, found in samples.items()}
     ratios = [a / b for a, b in zip(samples["audit"], samples["bound"], strict=True)]
     alone = [a / b for a, b in zip(samples["one_core"], samples["one_core_bound"], strict=True)]
     return {
         "verdicts": count,
         "processes": processes,
-        **rates,
-        "ratio": round(statistics.median(ratios), 3),
-        "one_core_ratio": round(statistics.median(alone), 3),
+        **{name: round(rate) for name, rate in best.items()},
+        "ratio": round(best["audit"] / best["bound"], 3),
+        "median_ratio": round(statistics.median(ratios), 3),
+        "one_core_ratio": round(best["one_core"] / best["one_core_bound"], 3),
+        "one_core_median_ratio": round(statistics.median(alone), 3),
     }
 
 

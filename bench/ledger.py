@@ -43,10 +43,11 @@ def table(found: dict[str, Any]) -> str:
     audit, submit = found["audit"], found["submit"]
     lines = [
         f"audit of {audit['verdicts']:,} verdicts, 8 votes each",
-        f"  {'':34}{'audit/s':>10}{'bound/s':>10}{'ratio':>8}",
-        f"  {audit['processes']:2} cores{'':26}"
-        f"{audit['audit']:>10,}{audit['bound']:>10,}{audit['ratio']:>8.2f}",
-        f"   1 core {'':25}{audit['one_core']:>10,}{audit['one_core_bound']:>10,}{audit['one_core_ratio']:>8.2f}",
+        f"  {'':12}{'audit/s':>10}{'bound/s':>10}{'ratio':>8}{'median':>8}",
+        f"  {audit['processes']:>2} cores    {audit['audit']:>10,}{audit['bound']:>10,}"
+        f"{audit['ratio']:>8.2f}{audit['median_ratio']:>8.2f}",
+        f"   1 core     {audit['one_core']:>10,}{audit['one_core_bound']:>10,}"
+        f"{audit['one_core_ratio']:>8.2f}{audit['one_core_median_ratio']:>8.2f}",
         f"  roundabout audit --pages, whole command: {found['command_seconds']} s",
         "fold",
         f"  {'verdicts':>10}{'s':>8}{'state MB':>10}{'audit MB':>10}{'peak MB':>10}",

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import coincurve
-from coincurve._libsecp256k1 import lib
+from coincurve._libsecp256k1 import lib  # type: ignore[import-not-found]
 from coincurve.ecdsa import deserialize_compact
 
 DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES = 32, 33, 64
