@@ -70,7 +70,7 @@ class GroupForm(Model):
 class CheckpointBody(Model):
     """Everything an audit knows after a message."""
 
-    format: Literal["roundabout-audit/1"] = "roundabout-audit/1"
+    format: Literal["roundabout-audit/2"] = "roundabout-audit/2"
     topic: TopicField
     sequence: Sequence
     time: Decimal
