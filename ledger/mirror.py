@@ -12,7 +12,16 @@ import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from ledger.pages import AccountEntry, NodeEntry, RawEntry, TopicEntry, TransactionEntry, cause_of
+from ledger.pages import (
+    AccountEntry,
+    NodeEntry,
+    RawEntry,
+    ScheduleEntry,
+    ScheduleId,
+    TopicEntry,
+    TransactionEntry,
+    cause_of,
+)
 from ledger.topic import LedgerError
 from protocol.ids import AccountId, TopicId, is_entity
 
@@ -126,6 +135,11 @@ class Mirror:
         for entry in entries:
             self._typed(TransactionEntry, entry)
         return tuple(entries)
+
+    async def schedule(self, schedule: ScheduleId) -> ScheduleEntry | None:
+        """A schedule, also one that is over; None when the mirror knows none (yet). Raises LedgerError."""
+        page = await self._page(f"/api/v1/schedules/{_checked(schedule)}", None)
+        return self._typed(ScheduleEntry, page) if page else None
 
     async def nodes(self) -> tuple[NodeEntry, ...]:
         """The consensus nodes of the network. Raises LedgerError."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NewType
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -20,6 +20,8 @@ from protocol.ids import Nanoseconds, is_entity
 MAX_FILE = 256 * 1024 * 1024
 """Bytes of the largest saved history that is read."""
 
+ScheduleId = NewType("ScheduleId", str)
+"""A scheduled transaction that waits on the ledger, `shard.realm.num`."""
 RawEntry = Mapping[str, Any]
 """One entry of a page as the mirror returned it."""
 
@@ -146,6 +148,32 @@ class TransactionEntry(BaseModel):
     charged_tx_fee: int = 0
     scheduled: bool = False
     transfers: tuple[Movement, ...] = Field(default=(), strict=False)
+
+
+class Signatory(BaseModel):
+    """One signature that a schedule has collected."""
+
+    model_config = _STRICT
+
+    public_key_prefix: _Base64
+
+
+class ScheduleEntry(BaseModel):
+    """`/api/v1/schedules/{id}`."""
+
+    model_config = _STRICT
+
+    schedule_id: _Entity
+    payer_account_id: _Entity | None = None
+    memo: str = ""
+    admin_key: KeyEntry | None = None
+    expiration_time: _Time | None = None
+    wait_for_expiry: bool = False
+    deleted: bool = False
+    executed_timestamp: _Time | None = None
+    transaction_body: _Base64
+    """The scheduled transaction, a SchedulableTransactionBody."""
+    signatures: tuple[Signatory, ...] = Field(default=(), strict=False)
 
 
 class Endpoint(BaseModel):
