@@ -12,7 +12,6 @@ import anyio
 import structlog
 
 from learners.client import open_learner
-from ledger.hedera import open_hedera
 from ledger.outbox import Outbox
 from node.blobs import Blobs
 from node.config import Config
@@ -22,9 +21,9 @@ from node.journal import Journal
 from node.means import Means
 from node.net.transport import Transport
 from node.net.wire import open_wire
-from node.networks import account_key, network_of
+from node.networks import account_key, open_account, spend_limit_of
 from node.signals import cancel_on_signal
-from protocol.ids import Nanoseconds, PeerId, Tinybar
+from protocol.ids import Nanoseconds, PeerId
 from protocol.state import RunState
 
 log = structlog.get_logger("node.daemon")
@@ -60,14 +59,12 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
         return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
 
-    limit = Tinybar(ledger.spend_limit)
     with (
         Journal.open(config.data / "journal.db") as journal,
-        Outbox.open(config.data / "outbox.db", limit) as outbox,
+        Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
-        key = account_key(ledger, identity)
         async with (
-            open_hedera(network_of(ledger), ledger.account, key, outbox=outbox) as hedera,
+            open_account(ledger, account_key(ledger, identity), outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(
