@@ -9,6 +9,7 @@ import binascii
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -45,6 +46,17 @@ GroupKey = tuple[str, str, str, int, bool]
 """Payer; then the initial transaction id: account, valid start, nonce, scheduled."""
 
 
+class Position(NamedTuple):
+    """A point of a topic at which no message is unfinished: all that is needed to go on from there."""
+
+    sequence: int
+    """Of the last entry before it."""
+    time: Nanoseconds
+    """Its consensus time."""
+    running_hash: bytes
+    """The 48 bytes after it."""
+
+
 @dataclass(slots=True)
 class OpenGroup:
     """A message of which some chunks are here."""
@@ -62,8 +74,7 @@ class OpenGroup:
 class History:
     """The verified history of one topic, entry by entry; bounded however long the topic is.
 
-    Starts before the first message, or after one whose sequence number, time and running hash are known;
-    chunks from before that point are then missing.
+    Starts before the first message, or at a `Position`, whose hash must come from where it was verified.
     """
 
     def __init__(
@@ -92,6 +103,14 @@ class History:
         self.sequence, self.time = entry.sequence_number, nanoseconds(entry.consensus_timestamp)
         self.running_hash = base64.b64decode(entry.running_hash)
         return (*self._expired(), *self._take(entry, body))
+
+    @property
+    def position(self) -> Position | None:
+        """Where it stands, for `History(topic, *position)`; None while a message waits for its other chunks.
+
+        Who went on from there without them would read another message, or none, where everybody else has one.
+        """
+        return None if self.open else Position(self.sequence, self.time, self.running_hash)
 
     def unfinished(self) -> tuple[Dropped, ...]:
         """What is still waiting for chunks; at the end of an audit these are dropped too."""

@@ -13,6 +13,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from ledger.chunks import History
 from ledger.delivery import RENEWABLE, Deliveries, described
 from ledger.follow import follow
 from ledger.hiero import (
@@ -239,8 +240,8 @@ class HederaTopic:
         """Put a message on the topic, once a key. Raises TopicRefused, LedgerError."""
         await self.hedera.submit(self.id, body, key=key)
 
-    def follow(self) -> AsyncIterator[TopicMessage | None]:
-        """Every message from the topic's first, verified, without end.
+    def follow(self, history: History | None = None) -> AsyncIterator[TopicMessage | None]:
+        """Every message from the topic's first, or from where a history of it stands, verified, without end.
 
         Yields None once, when all that the mirror had at the start has been read. Survives outages by itself.
         Raises HistoryBroken.
@@ -248,7 +249,7 @@ class HederaTopic:
         subscribe: Callable[..., Callable[[], None]] | None = None
         if self.hedera.network.mirror_grpc is not None:
             subscribe = partial(self.hedera.session.subscribe, self.id)
-        return follow(self.hedera.mirror, self.id, subscribe)
+        return follow(self.hedera.mirror, self.id, subscribe, history)
 
 
 @asynccontextmanager

@@ -4,9 +4,11 @@ A saved history is one JSON object, `{"messages": [...], "transactions": [...]}`
 as the mirror returned it.
 """
 
+import base64
 import contextlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +28,34 @@ RawEntry = Mapping[str, Any]
 """One entry of a page as the mirror returned it."""
 
 
+_START = re.compile(r"(0|[1-9][0-9]{0,9})-([0-9]{9})", re.ASCII)
+
+
 def _entity(text: str) -> str:
     # Numbers are 64 bits, signed, wherever they are packed.
     if not is_entity(text) or int(text.rpartition(".")[2]) >= 2**63:
         raise ValueError("not a Hedera id like 0.0.1234")
+    return text
+
+
+def is_transaction_id(text: str) -> bool:
+    """Whether a text is a transaction id, `0.0.payer-seconds-nanos`, that a mirror can be asked for.
+
+    Mirrors count its nanoseconds in 64 bits, and some fail over a number that needs more.
+    """
+    payer, _, start = text.partition("-")
+    match = _START.fullmatch(start)
+    return match is not None and int(match[1] + match[2]) < 2**63 and is_entity(payer)
+
+
+def _transaction(text: str) -> str:
+    if not is_transaction_id(text):
+        raise ValueError("not a transaction id like 0.0.1234-1700000000-000000001")
+    return text
+
+
+def _base64(text: str) -> str:
+    base64.b64decode(text, validate=True)  # its error is a ValueError
     return text
 
 
@@ -38,6 +64,8 @@ _STRICT = ConfigDict(frozen=True, strict=True, extra="ignore")
 _Entity = Annotated[str, StringConstraints(max_length=42), AfterValidator(_entity)]
 _Time = Annotated[str, StringConstraints(pattern=r"\A(0|[1-9][0-9]{0,9})\.[0-9]{9}\z")]
 _Base64 = Annotated[str, StringConstraints(max_length=12_288)]
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Word = Annotated[str, StringConstraints(pattern=r"\A[ -~]{1,100}\z")]
 
 
 class InitialTransaction(BaseModel):
@@ -84,7 +112,7 @@ class Balance(BaseModel):
 
     model_config = _STRICT
 
-    balance: int
+    balance: int = Field(ge=0, lt=2**63)
     """Tinybars."""
     timestamp: _Time | None = None
 
@@ -130,7 +158,7 @@ class Movement(BaseModel):
     model_config = _STRICT
 
     account: _Entity
-    amount: int
+    amount: _Int64
     """Tinybars; negative for the sender."""
 
 
@@ -139,14 +167,16 @@ class TransactionEntry(BaseModel):
 
     model_config = _STRICT
 
-    transaction_id: Annotated[str, StringConstraints(pattern=r"\A[0-9.]+-[0-9]+-[0-9]+\z", max_length=80)]
-    """`0.0.payer-seconds-nanos`."""
+    transaction_id: Annotated[str, AfterValidator(_transaction)]
+    """`0.0.payer-seconds-nanos`; a scheduled transaction and what it calls up share their creator's."""
     consensus_timestamp: _Time
-    result: str
-    name: str
-    memo_base64: _Base64 | None = None
-    charged_tx_fee: int = 0
+    result: _Word
+    name: _Word
+    memo_base64: Annotated[_Base64, AfterValidator(_base64)] | None = None
+    charged_tx_fee: int = Field(default=0, ge=0, lt=2**63)
     scheduled: bool = False
+    nonce: int = Field(default=0, ge=0, lt=2**31)
+    """0 for what somebody submitted or scheduled; others for what it called up."""
     transfers: tuple[Movement, ...] = Field(default=(), strict=False)
 
 
@@ -216,13 +246,27 @@ class SavedHistory:
     transactions: tuple[RawEntry, ...] = ()
 
 
-def write_history(path: Path, messages: Sequence[RawEntry], transactions: Sequence[RawEntry] = ()) -> None:
-    """Save entries as the mirror returned them; the file appears whole or not at all. Raises LedgerError."""
+def write_history(
+    path: Path,
+    messages: Sequence[RawEntry],
+    transactions: Sequence[RawEntry] = (),
+    limit: int = MAX_FILE,
+) -> None:
+    """Save entries as the mirror returned them; the file appears whole or not at all.
+
+    Raises LedgerError, also when the file would be too long to be read again.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("w", encoding="utf-8") as out:
             json.dump({"messages": list(messages), "transactions": list(transactions)}, out, indent=1)
             out.write("\n")
+            size = out.tell()
+        if size > limit:
+            draft.unlink()
+            raise LedgerError(
+                f"the history has {size} bytes, and no more than {limit} are read again; audit the mirror itself"
+            )
         draft.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

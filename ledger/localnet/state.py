@@ -177,7 +177,7 @@ class Ledger:
     """In consensus order."""
     by_id: dict[TransactionKey, Entry] = field(default_factory=dict)
     by_account: dict[int, list[Entry]] = field(default_factory=dict)
-    """Those that changed an account's balance, in consensus order."""
+    """Those that changed an account's balance, and those that have its transaction ids, in consensus order."""
     next_entity: int = FIRST_ENTITY
 
     def account(self, account_id: basic_types_pb2.AccountID) -> Account:
