@@ -27,8 +27,9 @@ def take_part(settings: Config) -> None:
     """Run the daemon; what it needs is imported only once the configuration is known to be one."""
     from learners.learner import LearnerError
     from ledger.topic import HistoryBroken, LedgerError
-    from node.daemon import NodeError, run_node
+    from node.daemon import run_node
     from node.driver import RunError
+    from node.home import NodeError
     from node.identity import IdentityError
     from node.journal import JournalError
     from node.logs import set_up_logging
