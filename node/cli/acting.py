@@ -12,7 +12,6 @@ import click
 from ledger.hedera import Hedera
 from ledger.mirror import Mirror
 from ledger.outbox import UNLIMITED, Outbox
-from ledger.shared_key import shared_key
 from ledger.topic import HistoryBroken, LedgerError
 from node.amounts import tinybar_of
 from node.cli.exits import FAILED, one_line, refuse, tell
@@ -98,11 +97,8 @@ async def check_may_write(act: Acting) -> None:
     """Make sure that our account can write to the topic, before anything is paid for it. Raises LedgerError."""
     topic = act.reading.topic
     key = (await act.hedera.mirror.topic_info(topic)).submit_key
-    if key is None or key.type != "ProtobufEncoded":
-        return
-    shared = shared_key(bytes.fromhex(key.key))
-    # A key in another form than `found` gives it is left for the network to judge.
-    if shared is not None and act.hedera.session.public.to_bytes_raw() not in shared.keys:
+    # In whatever form the network keeps the key: where ours is nowhere in it, we cannot sign for it.
+    if key is not None and act.hedera.session.public.to_bytes_raw() not in bytes.fromhex(key.key):
         raise LedgerError(
             f"{act.hedera.account} may not write to topic {topic}; give --out FILE, and have a member put "
             "that on the topic with `roundabout motion submit FILE`"
