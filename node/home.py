@@ -9,6 +9,8 @@ from pathlib import Path
 from node.config import Config
 from node.identity import Identity, IdentityError, load
 
+NODE_REMEDY = "stop it, or give this one its own `data`"
+
 
 class NodeError(Exception):
     """This machine is not ready; the message names the cause and the remedy."""
@@ -24,8 +26,8 @@ def load_identity(config: Config) -> Identity:
 
 
 @contextmanager
-def held(data: Path, by: str = "node") -> Iterator[None]:
-    """Hold a directory for this process alone; `by` is what else may hold it. Raises NodeError."""
+def held(data: Path, holder: str = "node", remedy: str = NODE_REMEDY) -> Iterator[None]:
+    """Hold a directory for this process alone, or say who else may hold it. Raises NodeError."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (data / "lock").open("w")
@@ -35,5 +37,5 @@ def held(data: Path, by: str = "node") -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise NodeError(f"another {by} uses {data}; stop it, or give this one its own `data`") from None
+            raise NodeError(f"another {holder} uses {data}; {remedy}") from None
         yield

@@ -59,7 +59,10 @@ async def acting(config: Config) -> AsyncIterator[Acting]:
     """
     identity = load_identity(config)
     home = config.data / COMMANDS
-    with held(home, "command"), Outbox.open(home / "outbox.db", UNLIMITED) as outbox:
+    with (
+        held(home, "command", "wait until it has ended"),
+        Outbox.open(home / "outbox.db", UNLIMITED) as outbox,
+    ):
         key = account_key(config.ledger, identity)
         async with open_account(config.ledger, key, outbox) as hedera:
             reading = Reading(hedera.mirror, config.ledger.topic)

@@ -117,6 +117,7 @@ def settlement_of(state: RunState) -> dict[str, Any] | None:
         "kind": "payment" if settlement.keys is None else "rotation",
         "payees": dict(settlement.payees),
         "total": total_of(settlement.payees),
+        "reserve": settlement.reserve,
         "expires": payout.expires // SECOND,
     }
 

@@ -45,7 +45,6 @@ def _account(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     metavar="FILE",
     help="Write the motion to FILE, for members to sign.",
 )
-@click.option("--submit", is_flag=True, help="Put it on the topic at once, as with open admission.")
 @mainnet_option
 @json_option
 def join_command(
@@ -53,29 +52,26 @@ def join_command(
     stake: Tinybar | None,
     account: str | None,
     out: Path | None,
-    submit: bool,
     mainnet: bool,
     as_json: bool,
 ) -> None:
     """Ask to take part: pay the stake, and sign.
 
     Where admission is by vote, ask the members first: a stake that was paid for a motion that never passes
-    is not given back by the protocol. Asked again, also after a crash, the same stake is paid once.
+    is not given back by the protocol. Where it is open, this puts it on the topic at once. Asked again, also
+    after a crash, the same stake is paid once.
     """
-    if out is not None and submit:
-        raise click.UsageError("--out and --submit exclude each other")
     payout = None if account is None else AccountId(account)
-    perform(join, loaded(file, mainnet), stake, payout, out, submit, as_json=as_json)
+    perform(join, loaded(file, mainnet), stake, payout, out, as_json=as_json)
 
 
 async def join(
-    config: Config, stake: Tinybar | None, account: AccountId | None, out: Path | None, submit: bool
+    config: Config, stake: Tinybar | None, account: AccountId | None, out: Path | None
 ) -> dict[str, Any]:
-    """Pay our stake once, and write or submit our wish to join."""
+    """Pay our stake once, and submit our wish to join, or write it for members to sign."""
     async with acting(config) as act:
         state, peer = act.run, act.identity.peer
-        is_voted = state.params.admission == "vote"
-        if is_voted and out is None and not submit:
+        if state.params.admission == "vote" and out is None:
             raise MotionError("members vote on who joins this run; give --out FILE for them to sign")
         amount = state.params.stake_min if stake is None else stake
         payout = act.hedera.account if account is None else account
@@ -125,7 +121,9 @@ async def leave(config: Config, out: Path | None) -> dict[str, Any]:
     """Sign and submit that we leave."""
     async with acting(config) as act:
         record = draft_leave(act.run, act.identity)
+        if out is None:
+            await check_may_write(act)
         told = await hand_in(act, record, out)
         rounds = act.run.params.unbonding_rounds
-        line = f"we leave with the end of this epoch; our stake is owed to us {rounds} rounds later"
+        line = f"the member leaves at the end of this epoch; its stake comes back {rounds} rounds later"
         return {"op": "leave", "term": record.body.term} | told | {"lines": [*told["lines"], line]}

@@ -71,7 +71,7 @@ async def write_genesis(config: FoundingConfig, file: Path, home: Path) -> "Foun
             params = await params_of(preset, learner, runtime, config.params)
     terms = terms_of(config, params)
     genesis = check_genesis(params, roster, terms)
-    with held(home, "founding"):
+    with held(home, "founding", "wait until it has ended"):
         progress = open_progress(home / "progress.json", genesis, config.ledger, terms.fund)
         with Outbox.open(home / "outbox.db", UNLIMITED) as outbox:
             async with open_account(config.ledger, key, outbox) as hedera:

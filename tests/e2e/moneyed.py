@@ -117,6 +117,10 @@ class MoneyedRun:
 
         return anyio.run(fetch)
 
+    def put(self, raw: bytes) -> None:
+        """Put a message on the topic."""
+        self.world.call(lambda hedera: hedera.submit(self.topic, raw), 0)
+
     def pass_turns(self, until: Callable[[RunState], bool]) -> RunState:
         """Have one proposer after the other pass, until something holds."""
         people = {self.world.identity(person).peer: person for person in range(PEOPLE)}
@@ -127,7 +131,7 @@ class MoneyedRun:
             secret = self.world.identity(people[state.roster[state.open.proposer].peer]).secret
             body = PassBody(run=state.run, round=state.open.number)
             record = PassRecord(body=body, sig=sign(secret, "pass", body))
-            self.world.call(lambda hedera, raw=canonical(record): hedera.submit(self.topic, raw), 0)
+            self.put(canonical(record))
         assert until(state)
         return state
 

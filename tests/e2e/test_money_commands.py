@@ -12,7 +12,10 @@ from ledger.outbox import UNLIMITED, Outbox
 from node.amounts import tinybar_of
 from node.deposits import Deposit, pay
 from node.founding import Terms
-from protocol.ids import Tinybar
+from node.home import held
+from protocol.fields import canonical
+from protocol.ids import Tinybar, TopicId, digest_of
+from protocol.motions import EndBody, EndRecord
 from tests.e2e.conftest import roundabout
 from tests.e2e.founded import write_toml
 from tests.e2e.moneyed import HBAR, Moneyed, MoneyedRun, moneyed
@@ -236,3 +239,77 @@ def test_balance_needs_no_account(world: Moneyed) -> None:
     nowhere = roundabout("balance", "--topic", "0.0.99999", "--mirror", url)
     assert nowhere.returncode == 2
     assert "knows nothing of topic 0.0.99999" in nowhere.stderr
+
+
+def test_another_learner_is_voted_for(world: Moneyed, tmp_path: Path) -> None:
+    run, file = world.found(3), str(tmp_path / "upgrade.json")
+    spec = digest_of(b"another spec")
+    run.do(0, "motion", "upgrade", "--learner", "other", "--spec", spec, "--out", file)
+    assert "  learner: stub -> other" in run.run(1, "motion", "sign", file).stdout.splitlines()
+    run.do(2, "motion", "submit", file)
+    learner = run.pass_turns(lambda state: not state.seats.pending).params.learner
+    assert (learner.name, learner.spec) == ("other", spec)
+
+
+@pytest.mark.parametrize("act", ["show", "sign", "submit"])
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [(b"", "not JSON"), (b"[" * 10**5, "not JSON"), (b'{"op":"end"}', "malformed"), (None, "No such")],
+)
+def test_a_file_that_is_no_motion_is_one_line(
+    world: Moneyed, tmp_path: Path, act: str, raw: bytes | None, says: str
+) -> None:
+    file = tmp_path / "motion.json"
+    if raw is not None:
+        file.write_bytes(raw)
+    run = MoneyedRun(world, TopicId("0.0.1"))  # which nobody asks for
+    line = run.refused(0, "motion", act, str(file))
+    assert line.startswith("2 roundabout: ")
+    assert says in line
+
+
+def test_a_motion_of_another_run_is_not_signed(world: Moneyed, tmp_path: Path) -> None:
+    mine, other, file = world.found(3), world.found(3, settle_every=3), str(tmp_path / "end.json")
+    mine.do(0, "motion", "end", "--out", file)
+    before = Path(file).read_bytes()
+    assert other.refused(1, "motion", "sign", file).startswith("1 roundabout: not signed: ")
+    assert "of another run" in other.refused(1, "motion", "submit", file)
+    assert Path(file).read_bytes() == before
+    shown = other.run(1, "motion", "show", file)
+    assert (shown.exit_code, "it would have no effect: a end of another run" in shown.stdout) == (1, True)
+
+
+def test_two_commands_at_a_time_do_not_pay_twice(world: Moneyed) -> None:
+    run = world.found(3)
+    with held(run.config(0).parent / "data" / "commands"):
+        assert "another command uses" in run.refused(0, "fund", "--amount", "1")
+    assert run.state().money.deposits == 0
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "1e3", "0.000000001", "nan"])
+def test_an_amount_that_is_none_is_refused(world: Moneyed, amount: str) -> None:
+    run = MoneyedRun(world, TopicId("0.0.1"))
+    line = run.refused(0, "fund", "--amount", amount)
+    assert line.startswith("2 roundabout: Invalid value for '--amount'")
+
+
+def test_more_than_the_account_holds_is_not_paid(world: Moneyed) -> None:
+    run = world.found(3)
+    line = run.refused(1, "topup", "--amount", "5000")
+    assert line.startswith("2 roundabout: cannot transfer to ")
+    assert run.state().money.deposits == 0
+
+
+def test_a_run_without_a_treasury_takes_no_money(world: Moneyed) -> None:
+    run = world.found(3, Terms(None))
+    assert "founded without a treasury" in run.refused(0, "fund", "--amount", "1")
+    assert "founded without a treasury" in run.refused(0, "topup", "--amount", "1")
+    assert "nobody pays or earns anything" in run.run(0, "balance").stdout
+
+
+def test_what_others_write_to_the_topic_changes_nothing(world: Moneyed) -> None:
+    run = world.found(3)
+    state = run.state()
+    run.put(b"not ours at all")
+    run.put(canonical(EndRecord(body=EndBody(run=state.run, number=1), signatures=())))
+    assert run.state() == state
