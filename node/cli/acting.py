@@ -179,8 +179,9 @@ async def written(reading: Reading, record: Motion, out: Path) -> dict[str, Any]
         raise MotionError(f"such a {record.op} would have no effect: {how.objection}")
     write_motion(out, record)
     then = f"written to {out}"
-    if how.needed > len(how.signed):
-        then += f"; {how.needed - len(how.signed)} more signatures: `roundabout motion sign {out}`"
+    missing = how.needed - len(how.signed)
+    if missing > 0:
+        then += f"; {missing} more must sign it: `roundabout motion sign {out}`"
     else:
         then += f"; put it on the topic: `roundabout motion submit {out}`"
     lines = [*words_of(reading.run, record), *standing_words(reading.run, how), then]

@@ -23,7 +23,7 @@ from node.cli.exits import FAILED
 from node.cli.spending import mainnet_option
 from node.config import Config
 from node.home import load_identity
-from node.motions.files import read_motion
+from node.motions.files import MotionError, read_motion
 from node.motions.standing import counted, signed_by, standing
 from node.motions.words import standing_words, words_of
 
@@ -90,7 +90,10 @@ async def sign(config: Config, file: Path) -> dict[str, Any]:
         how = await standing(read, record)
         if how.objection is not None:
             raise Void(f"not signed: it would have no effect: {how.objection}")
-        signed = signed_by(read.run, counted(read.run, record), identity)
+        try:
+            signed = signed_by(read.run, counted(read.run, record), identity)
+        except MotionError as error:
+            raise Void(f"not signed: {error}") from None
         return {"op": record.op} | await written(read, signed, file)
 
 

@@ -104,8 +104,9 @@ def draft_end(state: RunState) -> EndRecord:
 
 
 def draft_rotate(state: RunState, required: int | None, without: Collection[str]) -> RotateRecord:
-    """The treasury's keys to be those of all seated members, but for some peers. Raises MotionError."""
-    places = [place for place in sorted(state.seated) if state.roster[place].peer not in without]
+    """The treasury's keys to be those of all members who stay, but for some peers. Raises MotionError."""
+    staying = sorted(state.seated - state.seats.leaving)
+    places = [place for place in staying if state.roster[place].peer not in without]
     unknown = set(without) - {state.roster[place].peer for place in state.seated}
     if unknown:
         raise MotionError(f"{sorted(unknown)[0]} is no member; correct --without")

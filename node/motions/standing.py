@@ -132,13 +132,13 @@ def signed_by(state: RunState, motion: Motion, identity: Identity) -> Signable:
     """A motion with our signature on it too, in order of place. Raises MotionError when it is not ours to sign."""
     if isinstance(motion, LeaveRecord | FundRecord | TopupRecord):
         raise MotionError(
-            f"a {motion.op} needs no signature of others; put it on the topic with `motion submit`"
+            f"this {motion.op} needs no signature of others; put it on the topic with `motion submit`"
         )
     place = state.place_of(identity.peer)
     places = entitled(state, motion)
     if place is None or place not in places:
         whose = "holders of the treasury's keys" if isinstance(motion, RotateRecord) else "members with a say"
-        raise MotionError(f"{identity.peer} is none of the {whose}, who alone may sign a {motion.op} now")
+        raise MotionError(f"{identity.peer} is none of the {whose}: they alone may sign this {motion.op} now")
     others = [entry for entry in motion.signatures if entry[0] != place]
     ours = (place, sign(identity.secret, motion.op, motion.body))
     return motion.model_copy(update={"signatures": tuple(sorted([*others, ours]))})
