@@ -11,10 +11,10 @@ from typing import Literal
 from protocol.errors import Invalid
 from protocol.fields import Model, canonical
 from protocol.ids import Digest, Round, Signature, digest_of
+from protocol.parse import Record
 from protocol.records import (
     ProposalEntry,
     ProposeRecord,
-    Record,
     VerdictRecord,
     VoteEntry,
     VoteRecord,

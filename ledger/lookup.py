@@ -15,11 +15,18 @@ from pydantic import ValidationError
 from ledger.mirror import LAST, Mirror
 from ledger.pages import RawEntry, TransactionEntry, cause_of, is_transaction_id, nanoseconds
 from ledger.topic import LedgerError
+from protocol.errors import ProtocolError
+from protocol.fold import lookup as lookup_of
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
+from protocol.parse import parse_record
+from protocol.records import Stamp
+from protocol.state import RunState
 from protocol.transfers import SCHEDULED, Lookup, Named, Outgoing, TransactionId, Transfer
 
 PAUSES = (0.25, 0.5, 1.0)
 """Seconds to wait before each time that a mirror is asked again for what it does not show yet."""
+LAG = Nanoseconds(10 * SECOND)
+"""How far the machines of a mirror may be apart, in consensus time."""
 LONGEST_WAY = Nanoseconds(35 * 60 * SECOND)
 """From the start of a transaction's validity to its consensus time; mirrors look no further."""
 LONGEST_SCHEDULE = Nanoseconds(62 * 24 * 3600 * SECOND)
@@ -35,11 +42,24 @@ class Transfers(Protocol):
         """What is found, oldest first; for a `Named` at most one. Raises LedgerError."""
 
 
+async def found_for(
+    transfers: Transfers, state: RunState | None, raw: bytes, stamp: Stamp
+) -> tuple[Transfer, ...]:
+    """What a reader hands the fold with a topic message. Raises LedgerError."""
+    try:
+        wanted = lookup_of(state, parse_record(raw), stamp)
+    except ProtocolError:
+        return ()
+    return () if wanted is None else await transfers.find(wanted)
+
+
 class MirrorTransfers:
     """The transactions that a mirror shows.
 
-    A public mirror is several machines, some a little behind the others, so one that does not know a
-    transaction is asked again, unless it shows times at which that transaction can no longer come.
+    A public mirror is several machines, some a little behind the others. So one that does not know a transaction
+    is asked again, unless it shows times at which that transaction can no longer come; and before what was paid
+    until just now is read, the others get the same time to catch up. That makes a part of it unlikely, no more:
+    a fold should ask for what is over for a while.
     """
 
     def __init__(self, mirror: Mirror, sleep: Callable[[float], Awaitable[object]] = anyio.sleep) -> None:
@@ -68,18 +88,22 @@ class MirrorTransfers:
         since, until = lookup.since, Nanoseconds(min(lookup.until, LAST))
         if since > until:
             return ()
-        for pause in (*PAUSES, None):
-            if await self._has_reached(until):
+        for pause in PAUSES:
+            if await self._has_reached(Nanoseconds(until + LAG)):
                 break
-            if pause is None:
-                raise LedgerError(
-                    f"the mirror at {self._mirror.url} is behind: it shows nothing after {self._reached}, and "
-                    f"{until} was asked for; try again, or use another mirror"
-                )
             await self._sleep(pause)
+        else:
+            await self._check_reached(until)
         entries = await self._mirror.transactions(lookup.account, since, until, debits=True)
         found = map(transfer_of, map(TransactionEntry.model_validate, entries))
         return tuple(transfer for transfer in found if transfer.moved(lookup.account) < 0)
+
+    async def _check_reached(self, time: Nanoseconds) -> None:
+        if not await self._has_reached(time):
+            raise LedgerError(
+                f"the mirror at {self._mirror.url} is behind: it shows nothing after {self._reached}, and {time} "
+                "was asked for; try again, or use another mirror"
+            )
 
     async def _has_reached(self, time: Nanoseconds) -> bool:
         """Whether the mirror has shown a transaction at this consensus time or later."""

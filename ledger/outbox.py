@@ -21,6 +21,8 @@ from protocol.ids import AccountId, Nanoseconds, Tinybar, TopicId, digest_of
 
 CHUNK = 1_024
 """Bytes of a topic message that fit one transaction."""
+MAX_PAYEES = 9
+"""Accounts that one transfer can pay: it has ten lines, and one is the payer's."""
 FEE_CAP = Tinybar(20_000_000)
 """The most that one message chunk or transfer may cost in fees; the network refuses what costs more."""
 DEFAULT_SPEND_LIMIT = Tinybar(2_500_000_000)

@@ -32,15 +32,14 @@ from ledger.hiero import (
 )
 from ledger.hiero import ScheduleId as SdkSchedule
 from ledger.keys import SigningKey, sdk_key
-from ledger.outbox import FEE_CAP
-from ledger.pages import RawEntry, ScheduleEntry, ScheduleId, TransactionEntry, nanoseconds
+from ledger.lookup import transfer_of
+from ledger.outbox import FEE_CAP, MAX_PAYEES
+from ledger.pages import ScheduleEntry, ScheduleId, TransactionEntry, nanoseconds
 from ledger.session import Refused
 from ledger.topic import LedgerError
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
-from protocol.transfers import SCHEDULED, Payout, SharedKey, TransactionId, Transfer
+from protocol.transfers import Payout, SharedKey, Transfer
 
-MAX_PAYEES = 9
-"""Accounts that a payout may pay: a transfer has ten lines, and one is the treasury's."""
 SCHEDULE_FEE_CAP = Tinybar(100_000_000)
 """The most that a schedule may cost who makes it, in fees."""
 PLACES = 8
@@ -150,11 +149,12 @@ class Treasury:
         Raises LedgerError.
         """
         own: Transfer | None = None
-        for raw in await self._hedera.mirror.transactions(payout.treasury):
-            transfer = _transfer(raw)
+        until = Nanoseconds(payout.expires + GRACE)
+        mirror = self._hedera.mirror
+        for raw in await mirror.transactions(payout.treasury, payout.opened, until, debits=True):
+            transfer = transfer_of(TransactionEntry.model_validate(raw))
             if (
                 transfer.memo == payout.memo
-                and payout.opened <= transfer.time <= payout.expires + GRACE
                 # Anybody can send the treasury something under any memo, but not make it pay.
                 and transfer.moved(payout.treasury) < 0
                 and not (own is not None and own.succeeded)
@@ -163,9 +163,9 @@ class Treasury:
         return own
 
     async def _consider(self, payout: Payout, body: ScheduledBody, hint: ScheduleId) -> None:
-        """Note a schedule that is the payout's, by the mirror. Raises LedgerError."""
+        """Note a schedule that is the payout's, whoever pays it, as the mirror shows it. Raises LedgerError."""
         shown = await self._hedera.mirror.schedule(hint)
-        if shown is None or shown.schedule_id != hint or shown.payer_account_id != payout.treasury:
+        if shown is None or shown.schedule_id != hint:
             return
         try:
             compare(shown, payout, body, payout.memo)
@@ -320,23 +320,3 @@ def _is_of(prefix: str, public: bytes) -> bool:
     except ValueError:
         return False
     return bool(raw) and public.startswith(raw)
-
-
-def _transfer(raw: RawEntry) -> Transfer:
-    entry = TransactionEntry.model_validate(raw)
-    moves: dict[AccountId, int] = {}
-    for line in entry.transfers:
-        moves[AccountId(line.account)] = moves.get(AccountId(line.account), 0) + line.amount
-    try:
-        memo = base64.b64decode(entry.memo_base64 or "").decode()
-    except ValueError:
-        memo = ""
-    return Transfer(
-        id=TransactionId(entry.transaction_id + (SCHEDULED if entry.scheduled else "")),
-        name=entry.name,
-        result=entry.result,
-        time=nanoseconds(entry.consensus_timestamp),
-        memo=memo,
-        fee=Tinybar(entry.charged_tx_fee),
-        moves=tuple(sorted(moves.items())),
-    )

@@ -9,7 +9,10 @@ import anyio
 import structlog
 
 from learners.client import open_learner
+from ledger.keys import SigningKey, signing_key
+from ledger.lookup import MirrorTransfers
 from ledger.outbox import Outbox
+from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver
@@ -21,8 +24,7 @@ from node.net.transport import Transport
 from node.net.wire import open_wire
 from node.networks import account_key, open_account, spend_limit_of
 from node.signals import cancel_on_signal
-from protocol.ids import Nanoseconds, PeerId
-from protocol.state import RunState
+from protocol.ids import Nanoseconds
 
 log = structlog.get_logger("node.daemon")
 
@@ -50,15 +52,16 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
-    def open_transport(state: RunState) -> AbstractAsyncContextManager[Transport]:
-        return open_wire(identity.secret, config.network.listen, addresses(config, identity, state), blobs)
+    def open_transport() -> AbstractAsyncContextManager[Transport]:
+        return open_wire(identity.secret, config.network.listen, config.network.peers, blobs)
 
     with (
         Journal.open(config.data / "journal.db") as journal,
         Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
+        key = account_key(ledger, identity)
         async with (
-            open_account(ledger, account_key(ledger, identity), outbox) as hedera,
+            open_account(ledger, key, outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
             means = Means(
@@ -67,6 +70,8 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 blobs=blobs,
                 topic_id=ledger.topic,
                 topic=hedera.topic(ledger.topic),
+                transfers=MirrorTransfers(hedera.mirror),
+                treasury=Treasury(hedera, member_key(identity, key)),
                 learner=process,
                 open_transport=open_transport,
                 clock=local_clock,
@@ -74,7 +79,6 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
             await Driver(means).run()
 
 
-def addresses(config: Config, identity: Identity, state: RunState) -> dict[PeerId, str]:
-    """Where each other member can be reached, as far as we know; the others reach us."""
-    known = config.network.peers
-    return {m.peer: known.get(m.peer, "") for m in state.roster if m.peer != identity.peer}
+def member_key(identity: Identity, key: bytes) -> SigningKey | None:
+    """The key that signs for the treasury, where the account that pays has another."""
+    return None if key == identity.secret else signing_key(identity.secret)

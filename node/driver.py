@@ -16,19 +16,23 @@ from typing import assert_never
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from pydantic import TypeAdapter
 
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
-from ledger.topic import LedgerError, TopicMessage, TopicRefused
+from ledger.topic import LedgerError, TopicRefused
+from node.admission import admitted, check_learner, check_run
 from node.blobs import BadBlob
+from node.cosigner import see_through
 from node.journal import AlreadySigned
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from node.reader import read_topic
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
-from protocol.messages import Choice, parse_message
-from protocol.records import Stamp
+from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
+from protocol.records import PassBody, PresentBody
 from protocol.rules import choice_for
 from protocol.signing import sign
 from protocol.state import RunState
@@ -38,6 +42,7 @@ from protocol.view import (
     Adopt,
     Body,
     CaughtUp,
+    Cosign,
     Effect,
     Event,
     Fetch,
@@ -59,6 +64,7 @@ from protocol.view import (
     TrainingFailed,
     View,
     kind_of,
+    slot_of,
 )
 
 MAX_EVENTS = 1024
@@ -71,11 +77,16 @@ MAX_WAITING = 64
 MAX_GAIN = 1_000_000
 """ppm: what a vote can say at most."""
 
+_BODY: TypeAdapter[Body] = TypeAdapter(ProposalBody | VoteBody | PassBody | PresentBody)
+
 log = structlog.get_logger("node.driver")
 
 
-class RunError(Exception):
-    """This node cannot take part in this run; the message names cause and remedy."""
+class _Barrier:
+    """In the queue between events: all before it have been taken in once it is reached."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
 
 
 class Driver:
@@ -84,7 +95,7 @@ class Driver:
     def __init__(self, means: Means) -> None:
         self.means = means
         self.view = View(peer=means.identity.peer, topic=means.topic_id)
-        self._inbox, self._outbox = anyio.create_memory_object_stream[Event](MAX_EVENTS)
+        self._inbox, self._outbox = anyio.create_memory_object_stream[Event | _Barrier](MAX_EVENTS)
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
         self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
@@ -98,9 +109,14 @@ class Driver:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._timer)
             tasks.start_soon(self._loop, tasks, spec)
-            async for message in self.means.topic.follow():
-                event = CaughtUp() if message is None else Recorded(message.body, stamp_of(message))
-                await self._inbox.send(event)
+            await read_topic(self.means.topic, self.means.transfers, self._inbox.send, self._current)
+
+    async def _current(self) -> RunState | None:
+        """The state once everything that is in the queue now has been folded in."""
+        barrier = _Barrier()
+        await self._inbox.send(barrier)
+        await barrier.reached.wait()
+        return self.view.state
 
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
@@ -115,8 +131,11 @@ class Driver:
 
     async def _loop(self, tasks: TaskGroup, spec: LearnerSpec) -> None:
         async for event in self._outbox:
+            if isinstance(event, _Barrier):
+                event.reached.set()
+                continue
             if isinstance(event, CaughtUp):
-                tasks.start_soon(self._network, self._check_run(spec))
+                tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
             before, now = self.view.state, self.means.clock()
             try:
                 self.view, effects = step(self.view, event, now)
@@ -128,6 +147,8 @@ class Driver:
                 continue
             self._rearm(now)
             if self.view.state is not before:
+                self._admit()
+                self._check(before, spec)
                 self._report(before)
             for effect in effects:
                 tasks.start_soon(self._perform, effect)
@@ -144,8 +165,9 @@ class Driver:
     async def _network(self, state: RunState) -> None:
         """Once the topic has been read, talk to the other members."""
         log.info("taking part", run=state.run, place=self.view.place, round=open_number(state))
-        async with self.means.open_transport(state) as transport:
+        async with self.means.open_transport() as transport:
             self._transport = transport
+            self._admit()
             async for item in transport.inbound():
                 match item:
                     case Connected(peer):
@@ -156,6 +178,16 @@ class Driver:
                     case Frame(peer, body):
                         await self._on_frame(transport, peer, body)
 
+    def _check(self, before: RunState | None, spec: LearnerSpec) -> None:
+        """Stop when the members have changed to another learner than ours."""
+        state = self.view.state
+        if self.view.live and before is not None and state is not None and state.params is not before.params:
+            check_learner(state, spec)
+
+    def _admit(self) -> None:
+        if self._transport is not None and self.view.state is not None:
+            self._transport.admit(admitted(self.view.state))
+
     async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
         try:
             message = parse_message(body)
@@ -164,28 +196,6 @@ class Driver:
             transport.drop(peer, str(fault))
             return
         await self._inbox.send(Received(peer, message))
-
-    def _check_run(self, spec: LearnerSpec) -> RunState:
-        state = self.view.state
-        if state is None:
-            raise RunError(f"no run was founded on topic {self.means.topic_id}; check [ledger] topic")
-        if state.place_of(self.means.identity.peer) is None:
-            raise RunError(
-                f"peer {self.means.identity.peer} is not in the roster of run {state.run}; "
-                "check [identity] file, or ask the founder to add it"
-            )
-        learner = state.params.learner
-        if (learner.name, learner.spec) != (spec.name, spec.digest()):
-            raise RunError(
-                f"the run learns {learner.name} {learner.spec}, this learner is {spec.name} {spec.digest()}; "
-                "check [learner] and the installed version"
-            )
-        if self.means.blobs.path_of(state.params.initial) is None:
-            raise RunError(
-                f"this learner's initial weights are not the run's {state.params.initial}; "
-                "check [learner] options and the installed version"
-            )
-        return state
 
     # ---- time ----
 
@@ -225,6 +235,8 @@ class Driver:
                 await self._submit(effect)
             case Adopt():
                 await self._adopt(effect)
+            case Cosign():
+                await self._cosign(effect)
             case _:
                 assert_never(effect)
 
@@ -313,16 +325,20 @@ class Driver:
             for leftover in (out, out.with_name(out.name + TEMPORARY)):
                 leftover.unlink(missing_ok=True)
 
+    async def _cosign(self, effect: Cosign) -> None:
+        treasury, clock = self.means.treasury, self.means.clock
+        await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
+
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
-        kind, raw = kind_of(body), canonical(body)
-        signature = sign(self.means.identity.secret, kind, body)
+        slot, raw = slot_of(body), canonical(body)
+        signature = sign(self.means.identity.secret, kind_of(body), body)
         try:
-            self.means.journal.remember(kind, body.run, body.round, raw, signature.encode() + raw)
+            self.means.journal.remember(slot, body.run, body.round, raw, signature.encode() + raw)
         except AlreadySigned as earlier:
-            log.warning("already signed", kind=kind, round=body.round)
+            log.warning("already signed", slot=slot, round=body.round)
             before, words = earlier.existing[: len(signature)], earlier.existing[len(signature) :]
-            return Signed(type(body).model_validate_json(words), Signature(before.decode()))
+            return Signed(_BODY.validate_json(words), Signature(before.decode()))
         return Signed(body, signature)
 
     def _send(self, effect: Send) -> None:
@@ -385,11 +401,6 @@ class Driver:
         log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
         if state.open is None:
             log.info("run ended", rounds=last.number, head=state.head)
-
-
-def stamp_of(message: TopicMessage) -> Stamp:
-    """Where consensus put a topic message."""
-    return Stamp(message.sequence, message.time, message.running_hash)
 
 
 def open_number(state: RunState) -> int | None:

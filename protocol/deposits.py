@@ -16,6 +16,12 @@ def deposit_memo(run: Digest, op: str, by: str) -> str:
     return digest_of(canonical_json({"by": by, "op": op, "run": run}))
 
 
+def transfer_of(found: tuple[Transfer, ...], transaction: TransactionId) -> Transfer | None:
+    """The transfer with an id: where copies of it failed as duplicates, the one that succeeded."""
+    same = [each for each in found if each.id == transaction]
+    return min(same, key=lambda each: (not each.succeeded, each.time), default=None)
+
+
 def check_deposit(
     state: RunState,
     op: str,
@@ -31,7 +37,7 @@ def check_deposit(
         raise Invalid(f"a {op} in a run without a treasury")
     if transaction in money.used:
         raise Ignore(f"a {op} with a transfer that has counted before")
-    transfer = next((each for each in found if each.id == transaction), None)
+    transfer = transfer_of(found, transaction)
     if transfer is None or transfer.time >= stamp.time:
         raise Invalid(f"a {op} before its transfer, or with one that is not on the ledger")
     if not transfer.succeeded:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import singledispatch
 
 from protocol.checks import check_proposal, check_votes, open_of
-from protocol.deposits import check_deposit
+from protocol.deposits import check_deposit, transfer_of
 from protocol.errors import Ignore, Invalid
 from protocol.ids import NOTHING, Round, TopicId
 from protocol.membership import amend, end, fault, join, leave, rotate
-from protocol.money import Money, TreasuryKeys, with_fund, with_stake
+from protocol.money import Money, TreasuryKeys, release, unbond, with_fund, with_stake
 from protocol.motions import (
     EndRecord,
     FaultRecord,
@@ -82,6 +82,11 @@ def lookup(state: RunState | None, record: Record, stamp: Stamp) -> Lookup | Non
         case FailedRecord() if settlement is not None and settlement.number == record.number:
             return Outgoing(treasury, settlement.opened, stamp.time)
     return None
+
+
+def names_transfer(raw: bytes) -> bool:
+    """Whether a message may name a transfer: false for most, without parsing them."""
+    return any(b'"op":"%s"' % op in raw for op in (b"fund", b"topup", b"join", b"settled", b"failed"))
 
 
 def begin(genesis: Genesis, stamp: Stamp) -> RunState:
@@ -276,10 +281,14 @@ def _(record: TopupRecord, state: RunState, stamp: Stamp, found: Found) -> RunSt
     place = state.place_of(record.peer)
     if place is None:
         raise Invalid("a topup of nobody in the roster")
-    if state.open is None or place in state.seats.expelled:
-        raise Ignore("a topup of a member that takes part no more")
+    if place in state.seats.expelled:
+        raise Ignore("a topup of a member that was thrown out")
     check_deposit(state, "topup", record.peer, record.amount, record.transaction, found, stamp)
-    return replace(state, money=with_stake(state.money, place, record.amount, record.transaction))
+    money = with_stake(state.money, place, record.amount, record.transaction)
+    if money.wound_up:  # it came too late to be a stake, and is not kept
+        accounts = [member.account for member in state.roster]
+        money = release(unbond(money, place, Round(0)), Round(0), accounts)
+    return replace(state, money=money)
 
 
 @_apply.register
@@ -291,8 +300,7 @@ def _(record: SettleRecord, state: RunState, stamp: Stamp, found: Found) -> RunS
 @_apply.register
 def _(record: SettledRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     check_run(state, record.run, record.op)
-    transfer = next((each for each in found if each.id == record.transaction), None)
-    return settled(state, record.number, transfer, stamp)
+    return settled(state, record.number, transfer_of(found, record.transaction), stamp)
 
 
 @_apply.register

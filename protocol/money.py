@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protocol.ids import NOTHING, AccountId, Nanoseconds, Round, Tinybar
-from protocol.rules import scaled
+from protocol.rules import scaled, split_reward
 from protocol.transfers import TransactionId
 
 Accounts = tuple[tuple[AccountId, Tinybar], ...]
@@ -51,6 +51,8 @@ class Settlement:
     """Empty for a rotation."""
     reserve: Tinybar
     """The most it may cost, taken from the pool until it is known."""
+    expires: Nanoseconds
+    """After this it can no longer take effect; fixed here, whatever becomes of the params."""
     keys: TreasuryKeys | None
     """The next keys, for a rotation."""
 
@@ -130,14 +132,13 @@ def with_rewards(money: Money, rewards: Sequence[tuple[Tinybar, Sequence[tuple[A
     rewards: amount, and how it is shared: accounts with ppm, the first of which has what rounding leaves.
     What would go to the treasury itself stays in the pool.
     """
-    grants: list[tuple[AccountId, int]] = []
-    for amount, (_, shares) in zip(
-        scaled([amount for amount, _ in rewards], money.pool), rewards, strict=True
-    ):
-        parts = [amount * share // 1_000_000 for _, share in shares]
-        parts[0] += amount - sum(parts)
-        grants += [(account, part) for (account, _), part in zip(shares, parts, strict=True)]
-    grants = [(account, part) for account, part in grants if account != money.treasury]
+    amounts = scaled([amount for amount, _ in rewards], money.pool)
+    grants = [
+        (account, part)
+        for amount, (_, shares) in zip(amounts, rewards, strict=True)
+        for account, part in split_reward(amount, shares)
+        if account != money.treasury
+    ]
     return replace(
         money,
         pool=Tinybar(money.pool - sum(part for _, part in grants)),
@@ -209,7 +210,10 @@ def release(money: Money, closed: Round, accounts: Sequence[AccountId]) -> Money
 
 
 def wind_up(money: Money, accounts: Sequence[AccountId], fee: Tinybar) -> Money:
-    """Owe all that is left after a run: stakes to members, and the pool to who funded it, but for fees."""
+    """Owe all that is left after a run: stakes to members, and the pool to who funded it, but for fees.
+
+    Who gave less than the fee of a payment gets nothing back.
+    """
     back: list[tuple[AccountId, int]] = [
         (accounts[place], stake) for place, stake in enumerate(money.stakes) if stake
     ]
@@ -221,12 +225,14 @@ def wind_up(money: Money, accounts: Sequence[AccountId], fee: Tinybar) -> Money:
         owed=added(money.owed, back),
         wound_up=True,
     )
-    funders = total_of(money.funds)
-    payees = {account for account, _ in (*money.owed, *money.funds)}
-    rest = max(0, money.pool - fee * -(-len(payees) // MAX_PAYEES))
-    if not funders or not rest:
+    # To give back less than a payment costs would be a way to burn what others are due.
+    funds = tuple((account, fund) for account, fund in money.funds if fund >= fee)
+    payees = {account for account, _ in (*money.owed, *funds)}
+    # One fee more than payments, so that what a payment in vain costs holds up nobody.
+    rest = max(0, money.pool - fee * (1 - -len(payees) // MAX_PAYEES))
+    if not funds or not rest:
         return money
-    refunds = [(account, rest * fund // funders) for account, fund in money.funds]
+    refunds = [(account, rest * fund // total_of(funds)) for account, fund in funds]
     return replace(
         money,
         pool=Tinybar(money.pool - sum(refund for _, refund in refunds)),
@@ -262,6 +268,7 @@ def money_form(money: Money) -> dict[str, Any]:
             str(settlement.opened),
             _form(settlement.payees),
             str(settlement.reserve),
+            str(settlement.expires),
             None if settlement.keys is None else [settlement.keys.required, list(settlement.keys.places)],
         ],
         "settlements": money.settlements,

@@ -37,18 +37,20 @@ def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
         return replace(current, votes=(*current.votes, vote))
     if first.body == vote.body or vote.body.voter in current.doubled:
         raise Ignore("a vote that is on the topic already")
-    return replace(current, doubled=current.doubled | {vote.body.voter})
+    return replace(current, seconds=(*current.seconds, vote))
 
 
 def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
     """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
+    contradicted = contradicted_voters(current, votes)
+    return [Choice.ABSTAIN if vote.body.voter in contradicted else vote.body.choice for vote in votes]
+
+
+def contradicted_voters(current: OpenRound, votes: Sequence[Vote]) -> frozenset[int]:
+    """Those of whom the topic holds a different vote."""
     on_topic = {vote.body.voter: vote.body for vote in current.votes}
-    choices = []
-    for vote in votes:
-        voter = vote.body.voter
-        honest = voter not in current.doubled and on_topic.get(voter, vote.body) == vote.body
-        choices.append(vote.body.choice if honest else Choice.ABSTAIN)
-    return choices
+    differ = {v.body.voter for v in votes if on_topic.get(v.body.voter, v.body) != v.body}
+    return current.doubled | differ
 
 
 def close_round(
@@ -63,7 +65,7 @@ def close_round(
     present = {vote.body.voter for vote in (*current.votes, *votes)}
     if current.proposals or proposal is not None or ending == "passed":
         present.add(current.proposer)
-    state = settle_attendance(state)
+    state = settle_attendance(state, is_hurried(state, ending, stamp))
     closed = ClosedRound(
         number=current.number,
         ending=ending,
@@ -126,14 +128,14 @@ def with_earnings(state: RunState, current: OpenRound, proposal: Proposal, votes
     assert state.last is not None, "a round that was decided has closed"
     rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in votes]
     if state.last.ending == "accepted":
-        choices = counted_choices(current, votes)
+        contradicted = contradicted_voters(current, votes)
         gains = [
             vote.body.gain
-            for vote, choice in zip(votes, choices, strict=True)
-            if choice == vote.body.choice and choice is not Choice.UNAVAILABLE
+            for vote in votes
+            if vote.body.voter not in contradicted and vote.body.choice is not Choice.UNAVAILABLE
         ]
         shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
-        rewards.insert(0, (proposal_reward(gains, state.params), shares))
+        rewards.insert(0, (proposal_reward(gains, len(current.members), state.params), shares))
     return replace(state, money=with_rewards(state.money, rewards))
 
 
@@ -146,15 +148,23 @@ def with_rejection(state: RunState, current: OpenRound, votes: Sequence[Vote]) -
     return replace(state, money=with_penalty(state.money, current.proposer, state.params.penalty_rejected))
 
 
-def settle_attendance(state: RunState) -> RunState:
+def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:
+    """Whether a pass ends the round so soon that late votes on the one before had no time."""
+    last = state.last
+    return ending == "passed" and last is not None and stamp.time <= last.time + state.params.window // 4
+
+
+def settle_attendance(state: RunState, hurried: bool) -> RunState:
     """Count who was absent from the round before: late votes had until now.
 
     Where no proposal reached the topic only the proposer was absent: the others had nothing to vote on.
+    Nor were they where a hurried pass took their time: two members could cost the others their stakes.
     """
     last = state.last
     if last is None:
         return state
-    due = last.members if last.proposer in last.present and last.ending != "passed" else {last.proposer}
+    voted = last.proposer in last.present and last.ending != "passed"
+    due = last.members if voted and not hurried else {last.proposer}
     absent, inactive, money = list(state.absent), set(state.inactive), state.money
     for place in sorted(last.members):
         if place in last.present:

@@ -27,6 +27,9 @@ from protocol.records import Stamp
 from protocol.state import RunState
 from protocol.transfers import Payout, SharedKey, Transfer
 
+EXPIRY_MARGIN = Nanoseconds(60 * SECOND)
+"""How long after its expiry a settlement is over: a mirror that is behind must have caught up with all of it."""
+
 
 def settle(state: RunState, number: int, stamp: Stamp) -> RunState:
     """Open a settlement. Raises Ignore when it is not due, Invalid where there is no treasury."""
@@ -34,7 +37,7 @@ def settle(state: RunState, number: int, stamp: Stamp) -> RunState:
     if money.treasury is None:
         raise Invalid("a settlement in a run without a treasury")
     check_next(money, number)
-    money = with_queue(state, stamp)
+    money = with_queue(state, stamp.time)
     batch = next_batch(money)
     payees = tuple((account, amount) for account, amount in money.owed if account in batch)
     queue = tuple(account for account in money.queue if account not in batch)
@@ -51,41 +54,69 @@ def check_next(money: Money, number: int) -> None:
         raise Ignore(f"settlement {money.settlement.number} is still open")
 
 
-def with_queue(state: RunState, stamp: Stamp) -> Money:
-    """Who waits to be paid: those of the last snapshot, or of a new one where it is time. Raises Ignore."""
+def is_due(state: RunState, time: Nanoseconds) -> bool:
+    """Whether a settlement could be opened now."""
     money = state.money
+    if money.treasury is None or money.settlement is not None or money.pool < state.params.settle_fee:
+        return False
+    try:
+        with_queue(state, time)
+    except Ignore:
+        return False
+    return True
+
+
+def with_queue(state: RunState, time: Nanoseconds) -> Money:
+    """Who waits to be paid: those of the last snapshot, or of a new one where it is time. Raises Ignore.
+
+    A new one comes in time even where the last is not done with: who refuses its money must not hold up others.
+    """
+    money, rounds = state.money, state.rounds
     queue = tuple(account for account in money.queue if account in dict(money.owed))
-    if queue:
+    is_time = rounds - money.snapshot_round >= state.params.settle_every
+    if queue and not is_time:
         return replace(money, queue=queue)
-    rounds = state.rounds
     if state.open is None:
-        money = ended(state, stamp)
-    elif rounds - money.snapshot_round < state.params.settle_every:
+        money = ended(state, time)
+    elif not is_time:
         raise Ignore(f"a settlement {rounds - money.snapshot_round} rounds after the last")
     resting = {rest.account for rest in money.refusals if rest.until > rounds and state.open is not None}
     due = [account for account, _ in money.owed if account not in resting]
     if not due:
         raise Ignore("a settlement of nothing")
-    # Who refused before waits behind the others.
-    queue = tuple(sorted(due, key=lambda account: account in money.alone))
+    queue = tuple(sorted(due, key=lambda account: precedence(money, account)))
     return replace(money, queue=queue, snapshot_round=rounds)
 
 
-def ended(state: RunState, stamp: Stamp) -> Money:
+def wind_up_time(state: RunState) -> Nanoseconds | None:
+    """After which all that is left of a run that has ended is owed, or None while it goes on."""
+    if state.open is not None or state.last is None:
+        return None
+    return Nanoseconds(state.last.time + state.params.window // 4)
+
+
+def precedence(money: Money, account: AccountId) -> int:
+    """Who is paid first: who took money before, then who never did, last who may have refused it, least often first."""
+    if account in money.alone:
+        return 2 + sum(rest.count for rest in money.refusals if rest.account == account)
+    return 0 if account in dict(money.paid) else 1
+
+
+def ended(state: RunState, time: Nanoseconds) -> Money:
     """The money after the end: all is owed to somebody. Raises Ignore while late votes may still come."""
-    last = state.last
-    if state.money.wound_up or last is None:
+    due = wind_up_time(state)
+    if state.money.wound_up or due is None:
         return state.money
-    if stamp.time <= last.time + state.params.window // 4:
+    if time <= due:
         raise Ignore("a settlement while votes on the last round may still come")
     return wind_up(state.money, [member.account for member in state.roster], state.params.settle_fee)
 
 
 def next_batch(money: Money) -> frozenset[AccountId]:
-    """Whom the next settlement pays: up to nine of the queue, or one that is paid alone."""
-    if money.queue[0] in money.alone:
-        return frozenset(money.queue[:1])
-    return frozenset([account for account in money.queue if account not in money.alone][:MAX_PAYEES])
+    """Whom the next settlement pays: up to nine of one precedence, or one that is paid alone."""
+    first = precedence(money, money.queue[0])
+    alike = [account for account in money.queue if precedence(money, account) == first]
+    return frozenset(alike[: 1 if first >= 2 else MAX_PAYEES])
 
 
 def opened(money: Money, params: Params, payees: Accounts, keys: TreasuryKeys | None, stamp: Stamp) -> Money:
@@ -97,7 +128,9 @@ def opened(money: Money, params: Params, payees: Accounts, keys: TreasuryKeys | 
         money,
         pool=Tinybar(money.pool - params.settle_fee),
         settlements=number,
-        settlement=Settlement(number, stamp.sequence, stamp.time, payees, params.settle_fee, keys),
+        settlement=Settlement(
+            number, stamp.sequence, stamp.time, payees, params.settle_fee, expiry(stamp, params), keys
+        ),
     )
 
 
@@ -112,7 +145,7 @@ def payout_of(state: RunState) -> Payout | None:
         treasury=money.treasury,
         memo=str(settlement.sequence),
         opened=settlement.opened,
-        expires=expiry(settlement, state.params),
+        expires=settlement.expires,
         fee=settlement.reserve,
         payees=settlement.payees,
         key=None
@@ -121,9 +154,9 @@ def payout_of(state: RunState) -> Payout | None:
     )
 
 
-def expiry(settlement: Settlement, params: Params) -> Nanoseconds:
+def expiry(stamp: Stamp, params: Params) -> Nanoseconds:
     """When a settlement can no longer take effect: in whole seconds, as schedules have it."""
-    return Nanoseconds((settlement.opened // SECOND + params.settle_window) * SECOND)
+    return Nanoseconds((stamp.time // SECOND + params.settle_window) * SECOND)
 
 
 def open_settlement(state: RunState, number: int) -> Settlement:
@@ -192,15 +225,26 @@ def failed(state: RunState, number: int, found: tuple[Transfer, ...], stamp: Sta
     found: all that the treasury paid from its opening to this record.
     """
     settlement, money = open_settlement(state, number), state.money
-    tried = [transfer for transfer in found if transfer.memo == str(settlement.sequence)]
+    tried = [transfer for transfer in found if is_attempt(transfer, money, settlement, stamp)]
     if any(transfer.succeeded for transfer in tried):
         raise Invalid(f"settlement {number} took effect")
     # A schedule that has been executed is over, whatever came of it; else it is open until it expires.
-    if not tried and stamp.time <= expiry(settlement, state.params) + SECOND:
+    if not tried and stamp.time <= settlement.expires + EXPIRY_MARGIN:
         raise Ignore(f"settlement {number} may still take effect")
-    fee = Tinybar(min(sum(transfer.fee for transfer in tried), settlement.reserve))
+    fee = Tinybar(min(sum(transfer.fee for transfer in tried), settlement.reserve + money.pool))
     money = replace(charged(money, settlement, fee), used=money.used | {each.id for each in tried})
     return replace(state, money=with_refusal(money, settlement, state))
+
+
+def is_attempt(transfer: Transfer, money: Money, settlement: Settlement, stamp: Stamp) -> bool:
+    """Whether the treasury paid for a transaction that tried to do what a settlement asks for.
+
+    What somebody else paid for is none, whatever its memo: it must not close a settlement early.
+    """
+    assert money.treasury is not None, "a settlement has a treasury"
+    in_time = settlement.opened < transfer.time < stamp.time
+    paid = transfer.moved(money.treasury) < 0
+    return in_time and paid and transfer.memo == str(settlement.sequence) and transfer.id not in money.used
 
 
 def with_refusal(money: Money, settlement: Settlement, state: RunState) -> Money:

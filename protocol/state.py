@@ -28,8 +28,13 @@ class OpenRound:
     """Different proposals of this round on the topic: two prove equivocation, more are not kept."""
     votes: tuple[Vote, ...] = ()
     """The first vote of each voter seen on the topic."""
-    doubled: frozenset[int] = frozenset()
-    """Voters seen with two different votes: they count as abstaining."""
+    seconds: tuple[Vote, ...] = ()
+    """A second, different vote of each voter that cast two."""
+
+    @property
+    def doubled(self) -> frozenset[int]:
+        """Voters seen with two different votes: they count as abstaining."""
+        return frozenset(vote.body.voter for vote in self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +141,12 @@ class RunState:
 
     @property
     def staked(self) -> frozenset[int]:
-        """Seated places whose stake is large enough; all of them, where nobody's is."""
+        """Seated places whose stake is large enough; all of them, where that is half of them or fewer.
+
+        Else who pays a stake first, in a run that starts without any, would decide everything alone.
+        """
         enough = {place for place in self.seated if self.money.stakes[place] >= self.params.stake_min}
-        return frozenset(enough) or self.seated
+        return frozenset(enough) if 2 * len(enough) > len(self.seated) else self.seated
 
     @property
     def rounds(self) -> int:

@@ -27,8 +27,8 @@ def take_part(settings: Config) -> None:
     """Run the daemon; what it needs is imported only once the configuration is known to be one."""
     from learners.learner import LearnerError
     from ledger.topic import HistoryBroken, LedgerError
+    from node.admission import RunError
     from node.daemon import run_node
-    from node.driver import RunError
     from node.home import NodeError
     from node.identity import IdentityError
     from node.journal import JournalError

@@ -94,7 +94,7 @@ def _add_sums(table: Table, standing: Standing, families: Sequence[str]) -> None
     state = standing.state
     if state is None:
         return
-    earned = [f"{state.credit_of(member.account) / 1e8:.2f}" for member in state.roster]
+    earned = [f"{state.earned_by(member.account) / 1e8:.2f}" for member in state.roster]
     held = [f"{standing.balances.get(member.account, 0) / 1e8:.2f}" for member in state.roster]
     labels = [str(standing.labels.get(place, 0)) for place in range(len(families))]
     table.add_section()

@@ -302,7 +302,10 @@ def hopeless(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ({"members": [{"peer": "nobody", "account": "0.0.2"}]}, ("members.0.peer",)),
         ({"params": {"round_windwo": 9}}, ("params.round_windwo", "docs/parameters.md")),
         ({"": {"preset": "walking"}}, ("the preset walking is not installed",)),
-        ({"ledger": {"network": "localnet", "account": "0.0.2"}}, ("ledger.key_file is missing",)),
+        (
+            {"ledger": {"network": "localnet", "account": "0.0.2"}},
+            ("ledger.key_file and ledger.key_env are missing",),
+        ),
     ],
 )
 def test_a_founding_that_cannot_be(

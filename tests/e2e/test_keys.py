@@ -64,9 +64,9 @@ def test_a_daemon_that_pays(founded: Founded, tmp_path: Path, source: str, form:
                 process.send_signal(signal.SIGTERM)
     finally:
         process.kill()
-    assert process.wait() == 0, said
-    assert SUBMITTED.search(said)
     assert leaks(key, tmp_path, said, account) == []
+    assert process.wait() == 0
+    assert SUBMITTED.search(said)
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])
@@ -80,9 +80,9 @@ def test_a_founding(founded: Founded, tmp_path: Path, source: str) -> None:
         ledger |= {"key_env": VARIABLE}
     file = founded.founding(tmp_path / "run.toml", ledger=ledger)
     done = roundabout("found", str(file), env={**os.environ, VARIABLE: key})
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("topic 0.0.")
     assert leaks(bytes.fromhex(key), tmp_path, done.stdout + done.stderr, account) == []
+    assert done.returncode == 0
+    assert done.stdout.startswith("topic 0.0.")
 
 
 def misplaced(key: str) -> dict[str, tuple[dict[str, Any], str, str]]:

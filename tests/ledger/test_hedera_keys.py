@@ -95,6 +95,12 @@ def test_a_threshold_key_counts_its_members():
     assert [key.ECDSA_secp256k1 for key in proto.thresholdKey.keys.keys] == list(keys)
 
 
+def test_a_key_that_is_listed_twice_would_sign_twice():
+    key = PublicKey(coincurve.PrivateKey().public_key.format())
+    with pytest.raises(LedgerError, match="listed twice"):
+        sdk_key(SharedKey(2, (key, key)))
+
+
 @given(st.lists(st.integers(0, 5_000), min_size=2, max_size=50))
 def test_valid_starts_increase_by_a_microsecond_whatever_the_clock_does(steps):
     now = iter([10**18 + step - 2_500 for step in steps])

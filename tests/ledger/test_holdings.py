@@ -25,7 +25,6 @@ from ledger.hiero import (
 )
 from ledger.hiero import Network as SdkNetwork
 from ledger.holdings import account_key, balance_at, entries_to_save, treasury_entries
-from ledger.keys import Threshold
 from ledger.lookup import FileTransfers, MirrorTransfers
 from ledger.mirror import Mirror
 from ledger.pages import read_history, write_history
@@ -60,6 +59,10 @@ def run(localnet: Localnet, test: Callable[[Hedera], Awaitable[Any]], backend: s
                 return await test(operator)
 
     return anyio.run(main, backend=backend)
+
+
+async def at_once(seconds: float) -> None:
+    """To wait in no time."""
 
 
 def public(key: PrivateKey) -> PublicKey:
@@ -101,7 +104,7 @@ def treasury(localnet) -> Treasury:
     shared = SharedKey(2, tuple(map(public, keys)))
 
     async def found(operator: Hedera) -> tuple[AccountId, AccountId, str, str]:
-        account = await operator.create_account(Threshold(2, shared.keys), Tinybar(HBAR), "treasury")
+        account = await operator.create_account(SharedKey(2, shared.keys), Tinybar(HBAR), "treasury")
         payee = await operator.create_account(shared.keys[0], Tinybar(0))
         other = await operator.transfer(payee, Tinybar(1), "nothing of the treasury's")
         return account, payee, await operator.transfer(account, Tinybar(7), "a stake"), other
@@ -115,7 +118,7 @@ def treasury(localnet) -> Treasury:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_was_done_is_found(localnet, treasury, backend):
     async def test(operator: Hedera) -> None:
-        transfers = MirrorTransfers(operator.mirror)
+        transfers = MirrorTransfers(operator.mirror, at_once)
         (deposit,) = await transfers.find(Named(treasury.deposit))
         assert (deposit.name, deposit.result, deposit.memo) == ("CRYPTOTRANSFER", "SUCCESS", "a stake")
         assert (deposit.moved(treasury.account), deposit.id) == (7, treasury.deposit)
@@ -175,7 +178,10 @@ def test_an_audit_finds_the_same_in_a_saved_history(localnet, treasury, tmp_path
         assert len(entries) == len(whole) + 1, "and the one that is not the treasury's"
         path = tmp_path / "history.json"
         write_history(path, [], entries)
-        offline, online = FileTransfers(read_history(path).transactions), MirrorTransfers(operator.mirror)
+        offline, online = (
+            FileTransfers(read_history(path).transactions),
+            MirrorTransfers(operator.mirror, at_once),
+        )
         end = await operator.mirror.latest()
         lookups = [Named(name) for name in (*names, treasury.failed)]
         for lookup in (*lookups, Outgoing(treasury.account, 0, end), Outgoing(treasury.payee, 0, end)):

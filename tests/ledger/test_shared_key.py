@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.hiero import PrivateKey, basic_types_pb2
-from ledger.keys import Threshold, sdk_key
+from ledger.keys import sdk_key
 from ledger.shared_key import MAX_KEYS, shared_key
 from protocol.ids import PublicKey
 from protocol.transfers import SharedKey
@@ -33,7 +33,7 @@ def single(key: bytes) -> Key:
 @pytest.mark.parametrize(("required", "count"), [(1, 1), (1, 5), (3, 5), (5, 5), (2, MAX_KEYS)])
 def test_what_the_sdk_writes_is_read(required, count):
     keys = tuple(public(number) for number in range(1, count + 1))
-    data = sdk_key(Threshold(required, keys)).to_proto_key().SerializeToString()
+    data = sdk_key(SharedKey(required, keys)).to_proto_key().SerializeToString()
     assert shared_key(data) == SharedKey(required, keys)
 
 
@@ -72,9 +72,16 @@ def test_any_other_key_is_none_of_ours(key):
 GOOD = threshold(3, *map(single, KEYS)).SerializeToString()
 
 
-@pytest.mark.parametrize(
-    "data", [GOOD + b"\x00", GOOD + GOOD, GOOD[:-1], GOOD.replace(b"\x08\x03", b"\x08\x83")]
-)
+SMALL = threshold(1, single(KEYS[0])).SerializeToString()
+LONGER = b"\x2a" + bytes([SMALL[1] + 1]) + b"\x08\x81\x00" + SMALL[4:]
+"""The same with its threshold in two bytes."""
+
+
+def test_another_form_would_be_the_same_key_to_a_network():
+    assert Key.FromString(LONGER) == Key.FromString(SMALL)
+
+
+@pytest.mark.parametrize("data", [GOOD + b"\x00", GOOD + GOOD, GOOD[:-1], LONGER])
 def test_another_form_of_the_same_key_is_none(data):
     assert shared_key(data) is None
 

@@ -14,7 +14,7 @@ from ledger.keys import signing_key
 from ledger.outbox import Outbox, OverBudget
 from ledger.pages import ScheduleId
 from ledger.treasury import Standing, Treasury
-from protocol.ids import AccountId, Tinybar
+from protocol.ids import AccountId, Nanoseconds, Tinybar
 from protocol.transfers import SCHEDULED, SharedKey
 from tests.ledger.gate import gates
 from tests.ledger.treasuries import (
@@ -28,7 +28,7 @@ from tests.ledger.treasuries import (
 )
 
 AMOUNTS = tuple(1_000 * (i + 1) for i in range(9))
-CREATE_FEE, SIGN_FEE = 10_000_000, 1_000_000
+CREATE_FEE, SIGN_FEE, EXTRA_SIGNATURE_FEE = 10_000_000, 1_000_000, 100_000
 
 
 def test_five_who_all_schedule_and_sign_at_once_pay_nine_payees_exactly_once(localnet):
@@ -73,6 +73,20 @@ def test_two_signatures_do_not_pay_and_asking_again_costs_nothing(localnet):
         assert set(await council.paid()) == {0}
         assert await third.sign(payout) == made
         assert await council.paid() == AMOUNTS
+
+    run(localnet, test)
+
+
+def test_what_was_paid_before_a_payout_was_opened_is_not_its_outcome(localnet):
+    async def test(council: Council) -> None:
+        before = council.payout()
+        await council.sign_all(before, council.members[:3])
+        old = await council.members[0].outcome(before)
+        assert old is not None
+        payout = replace(before, opened=Nanoseconds(old.time + 1), fee=Tinybar(before.fee + 1))
+        assert await council.members[0].outcome(payout) is None
+        await council.sign_all(payout, council.members[:3])
+        assert await council.paid() == tuple(2 * amount for amount in AMOUNTS)
 
     run(localnet, test)
 
@@ -141,6 +155,8 @@ def test_a_member_s_key_may_be_another_than_the_account_s(localnet):
         async with open_hedera(council.localnet.network, account, key.secret) as hedera:
             signing = await Treasury(hedera, signing_key(council.keys[0].secret)).sign(payout)
             assert signing.standing == Standing.SIGNED
+            # Two signatures in one transaction: none is paid for on its own.
+            assert await council.balance(account) == 10 * HBAR - CREATE_FEE - EXTRA_SIGNATURE_FEE
             # The account's own key is none of the treasury's.
             assert (await Treasury(hedera).sign(payout)).standing == Standing.UNCHANGED
         await council.members[1].sign(payout)
@@ -197,6 +213,8 @@ def test_after_its_expiry_a_payout_is_never_paid(localnet):
         assert made[0] is not None
         # Also by one whose clock is behind, and by the network itself.
         late = Treasury(council.hederas[2], now=lambda: payout.opened)
+        assert (await council.members[2].sign(payout)).standing == Standing.EXPIRED
+        assert await council.balance(council.accounts[2]) == 100 * HBAR
         for member in (council.members[2], late):
             assert (await member.sign(payout)).standing == Standing.EXPIRED
         for hedera in council.hederas[2:]:

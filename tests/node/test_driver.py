@@ -14,8 +14,9 @@ from anyio.abc import TaskGroup
 
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
+from node.admission import RunError
 from node.blobs import Blobs
-from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
+from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver
 from node.identity import Identity, identity_of
 from node.journal import Journal
 from node.means import Means
@@ -74,7 +75,7 @@ class World:
         learner = learner or StubLearner()
 
         @asynccontextmanager
-        async def open_transport(state: RunState) -> AsyncIterator[Transport]:
+        async def open_transport() -> AsyncIterator[Transport]:
             transport = self.network.join(identity.peer, blobs)
             try:
                 yield transport
@@ -215,6 +216,7 @@ async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> 
         async with running(*nodes):
             await world.until(lambda: all(n.driver.view.live for n in nodes))
             transport = world.network.join(liar.peer, Blobs(tmp_path / "liar"))
+            transport.admit(frozenset(node.identity.peer for node in nodes))
             current = nodes[0].state.open
             body = ProposalBody(
                 run=world.genesis.run(),
@@ -230,6 +232,28 @@ async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> 
             await world.until(lambda: transport.send(nodes[0].identity.peer, canonical(forged)))
             await world.until(lambda: not transport.send(nodes[0].identity.peer, canonical(forged)))
             await world.until(lambda: nodes[0].state.open is None)
+
+
+async def test_the_transport_follows_the_roster(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        nodes = [world.node(place) for place in range(2)]
+        one, other = (node.identity.peer for node in nodes)
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: world.network.is_connected(one, other))
+            newcomer = Member(peer=identity_of(b"\x07" * 32).peer, account=AccountId("0.0.1002"))
+            transport = world.network.join(newcomer.peer, Blobs(tmp_path / "newcomer"))
+            transport.admit(frozenset((one, other)))
+            assert not transport.send(one, b"hello")
+            driver, state = nodes[0].driver, nodes[0].state
+            driver.view = replace(driver.view, state=replace(state, roster=(*state.roster, newcomer)))
+            driver._admit()
+            assert world.network.is_connected(one, newcomer.peer)
+            assert not world.network.is_connected(other, newcomer.peer)
+            driver.view = replace(driver.view, state=state)
+            driver._admit()
+            assert not world.network.is_connected(one, newcomer.peer)
+            assert world.network.is_connected(one, other)
 
 
 def _signature_of(secret: bytes) -> str:

@@ -1,5 +1,7 @@
 """Network profiles, and the key that a configuration names."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -159,9 +161,9 @@ def test_what_is_no_key_is_not_quoted(monkeypatch: pytest.MonkeyPatch, text: str
     assert "\n" not in str(caught.value)
 
 
-def test_the_forms_of_a_key_are_told_apart_from_other_text() -> None:
-    text = f"signed with {DER.hex()} and {SECRET!r}"
-    assert len([form for form in shown_forms(DER) if form in text]) == 3, (
-        "raw and DER in hex, raw as Python says it"
-    )
-    assert not [form for form in shown_forms(SECRET) if form in "public key " + "02" * 33]
+@pytest.mark.parametrize("write", [str, repr, bytes.hex, json.dumps], ids=lambda write: write.__name__)
+@pytest.mark.parametrize("key", [SECRET, DER], ids=["raw", "DER"])
+def test_a_leak_would_be_found(key: bytes, write: Callable[[Any], str]) -> None:
+    text = f"key={write(repr(key) if write is json.dumps else key)};"
+    assert any(form in text for form in shown_forms(key))
+    assert not any(form in "public key " + "02" * 33 for form in shown_forms(key))

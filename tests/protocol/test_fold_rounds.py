@@ -137,4 +137,4 @@ def test_what_had_no_effect_can_be_left_out(run):
     with pytest.raises(Ignore):
         run.put(b"hello")
     run.accept()
-    assert fold(run.topic.messages) == run.now
+    assert fold(run.topic.messages, run.ledger) == run.now

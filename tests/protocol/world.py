@@ -166,6 +166,7 @@ class Run:
         self.topic = Topic()
         self.ledger = Ledger()
         self.time: int = START
+        self.gains = GAINS
         self.genesis = genesis(size, **changes)
         self.state: RunState | None = None
         self.put(self.genesis)
@@ -198,6 +199,7 @@ class Run:
         except ProtocolError:
             assert self.state is before
             raise
+        assert is_conserved(self.state)
         return self.state
 
     def proposal(self, name: str = "candidate", by: int | None = None, **changes: Any) -> Proposal:
@@ -233,7 +235,7 @@ class Run:
             "proposal": on.body.digest(),
             "voter": voter,
             "choice": choice,
-            "gain": GAINS.get(choice, Ppm(0)),
+            "gain": self.gains.get(choice, Ppm(0)),
         }
         body = VoteBody(**(fields | changes))
         return Vote(body=body, signature=sign(SECRETS[voter if by is None else by], "vote", body))
