@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ledger.chunks import Dropped, History
-from ledger.evidence import Evidence
+from ledger.evidence import Check, Evidence
 from ledger.pages import RawEntry
 from ledger.participants import absent_from, credited, participants
 from ledger.topic import HistoryBroken, TopicMessage
 from protocol.errors import Ignore, Invalid
+from protocol.fields import Model
 from protocol.fold import apply, read
-from protocol.ids import Nanoseconds, TopicId
-from protocol.parse import parse_record
+from protocol.ids import Nanoseconds, PublicKey, TopicId
+from protocol.parse import Record, parse_record
 from protocol.records import Stamp
+from protocol.signing import Checker, checked_by, holds
 from protocol.state import ClosedRound, RunState
 
 
@@ -35,6 +37,40 @@ class Passed:
 
     sequence: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What becomes of one message after a state."""
+
+    message: TopicMessage
+    record: Record | None
+    """None where the message is no record, or where no run has begun."""
+    after: RunState | None
+    fault: Ignore | Invalid | None
+    """Why it has no effect; None where it has."""
+    checks: tuple[Check, ...]
+    """The signatures that the fold asked about, in order."""
+
+
+def judge(state: RunState | None, message: TopicMessage, checker: Checker) -> Judged:
+    """What becomes of a message after a state, given who says whether signatures hold."""
+    checks: list[Check] = []
+
+    def check(kind: str, body: Model, key: PublicKey, digest: bytes, signature: bytes) -> bool:
+        checks.append((body, key, digest, signature))
+        return checker(kind, body, key, digest, signature)
+
+    stamp = Stamp(message.sequence, message.time, message.running_hash)
+    record: Record | None = None
+    try:
+        with checked_by(check):
+            if state is None:
+                return Judged(message, None, read(None, message.topic, message.body, stamp), None, ())
+            record = parse_record(message.body)
+            return Judged(message, record, apply(state, record, stamp), None, tuple(checks))
+    except (Ignore, Invalid) as fault:
+        return Judged(message, record, state, fault, tuple(checks))
 
 
 @dataclass(slots=True)
@@ -65,18 +101,43 @@ class Audit:
         """Check the next entry that the mirror returned."""
         if self.broken:
             return
-        self.messages += 1
         try:
-            results = self.history.add(entry)
+            results = self.read(entry)
         except HistoryBroken as error:
-            self.broken = True
-            self.violations.append(Violation(self.history.sequence + 1, str(error)))
+            self.break_off(error)
             return
         for result in results:
-            if isinstance(result, Dropped):
-                self.ignored.append(Passed(result.sequence, f"dropped: {result.reason}"))
-            else:
-                self._apply(result)
+            self.take(result if isinstance(result, Dropped) else judge(self.state, result, holds))
+
+    def read(self, entry: RawEntry) -> tuple[TopicMessage | Dropped, ...]:
+        """The next entry's part in the history, not judged yet. Raises HistoryBroken."""
+        self.messages += 1
+        return self.history.add(entry)
+
+    def break_off(self, error: HistoryBroken) -> None:
+        """Believe nothing from here on."""
+        self.broken = True
+        self.violations.append(Violation(self.history.sequence + 1, str(error)))
+
+    def take(self, found: "Judged | Dropped") -> None:
+        """Take over what has become of the next message."""
+        if isinstance(found, Dropped):
+            self.ignored.append(Passed(found.sequence, f"dropped: {found.reason}"))
+            return
+        sequence = found.message.sequence
+        if self.state is None and found.after is not None:
+            self.began = found.message.time
+        if found.fault is None:
+            self.evidence.take_verified(found.checks, sequence)
+        elif self.state is not None and found.record is not None:
+            self.evidence.take(self.state, found.record, sequence)
+        self.state = found.after
+        if isinstance(found.fault, Ignore):
+            self.ignored.append(Passed(sequence, str(found.fault)))
+        elif found.fault is not None:
+            self.violations.append(Violation(sequence, f"{found.fault} (paid by {found.message.payer})"))
+        elif self.state is not None:
+            self._note(self.state.last)
 
     def finish(self) -> None:
         """What can be said only at the end of the history."""
@@ -93,22 +154,6 @@ class Audit:
     def ok(self) -> bool:
         """Whether everything holds."""
         return self.state is not None and not self.violations
-
-    def _apply(self, message: TopicMessage) -> None:
-        stamp = Stamp(message.sequence, message.time, message.running_hash)
-        try:
-            if self.state is None:
-                self.state, self.began = read(None, self.topic, message.body, stamp), stamp.time
-            else:
-                record = parse_record(message.body)
-                self.evidence.take(self.state, record, message.sequence)
-                self.state = apply(self.state, record, stamp)
-        except Ignore as reason:
-            self.ignored.append(Passed(message.sequence, str(reason)))
-        except Invalid as fault:
-            self.violations.append(Violation(message.sequence, f"{fault} (paid by {message.payer})"))
-        else:
-            self._note(self.state.last)
 
     def _note(self, last: ClosedRound | None) -> None:
         if last is None:
@@ -166,7 +211,7 @@ def timeline_entry(state: RunState, closed: ClosedRound) -> dict[str, Any]:
         "votes": [
             {
                 "voter": vote.body.voter,
-                "choice": str(vote.body.choice),
+                "choice": vote.body.choice.value,
                 "gain": vote.body.gain,
                 "late": place >= closed.counted,
             }

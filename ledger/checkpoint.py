@@ -21,7 +21,7 @@ from ledger.checkpoint_state import (
     state_of,
 )
 from ledger.chunks import MAX_CHUNKS, MAX_OPEN, GroupKey, History, OpenGroup
-from ledger.evidence import Equivocation, Evidence, Kind
+from ledger.evidence import Equivocation, Kind, evidence_of
 from ledger.files import write_whole
 from ledger.pages import MAX_FILE, RawEntry
 from ledger.topic import LedgerError
@@ -36,7 +36,16 @@ from protocol.fields import (
     TopicField,
     canonical,
 )
-from protocol.ids import AccountId, Nanoseconds, RunningHash, TopicId, base64url, digest_of, unbase64url
+from protocol.ids import (
+    AccountId,
+    Digest,
+    Nanoseconds,
+    RunningHash,
+    TopicId,
+    base64url,
+    digest_of,
+    unbase64url,
+)
 from protocol.messages import first_error
 
 Sequence = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
@@ -99,7 +108,9 @@ def body_of(result: Audit) -> CheckpointBody:
         rounds=tuple(map(closed_form, result.rounds)),
         violations=tuple((v.sequence, v.reason) for v in result.violations),
         ignored=tuple((p.sequence, p.reason) for p in result.ignored),
-        seen=tuple((*slot, *first) for slot, first in evidence.seen.items()),
+        seen=tuple(
+            (*slot, Digest(base64url(signed)), at) for slot, (signed, at) in evidence.first_shown().items()
+        ),
         found=tuple((e.kind, e.round, e.member, e.first, e.second) for e in evidence.found.values()),
     )
 
@@ -116,9 +127,12 @@ def audit_of(body: CheckpointBody) -> Audit:
         rounds=rounds,
         violations=[Violation(*entry) for entry in body.violations],
         ignored=[Passed(*entry) for entry in body.ignored],
-        evidence=Evidence(
-            {(kind, round, member): (digest, at) for kind, round, member, digest, at in body.seen},
-            {entry[:3]: Equivocation(*entry) for entry in body.found},
+        evidence=evidence_of(
+            {
+                (kind, round, member): (unbase64url(digest, 32), at)
+                for kind, round, member, digest, at in body.seen
+            },
+            [Equivocation(*entry) for entry in body.found],
         ),
         began=None if body.began is None else Nanoseconds(int(body.began)),
     )

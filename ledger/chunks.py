@@ -4,7 +4,6 @@ Pure, and the same for the daemon and the auditor. The running hash covers all o
 information: who forges that can make a message vanish or fail its signature, but puts no words in a mouth.
 """
 
-import base64
 import binascii
 from collections import Counter
 from collections.abc import Iterator
@@ -99,9 +98,8 @@ class History:
 
         An entry that is refused changes nothing. Raises HistoryBroken.
         """
-        entry, body = self._verified(raw)
-        self.sequence, self.time = entry.sequence_number, nanoseconds(entry.consensus_timestamp)
-        self.running_hash = base64.b64decode(entry.running_hash)
+        entry, body, self.time, self.running_hash = self._verified(raw)
+        self.sequence = entry.sequence_number
         return (*self._expired(), *self._take(entry, body))
 
     @property
@@ -116,8 +114,11 @@ class History:
         """What is still waiting for chunks; at the end of an audit these are dropped too."""
         return tuple(part.dropped("its other chunks are missing") for part in self.open.values())
 
-    def _verified(self, raw: RawEntry) -> tuple[MessageEntry, bytes]:
-        """The entry and its bytes, given that it chains to the one before. Raises HistoryBroken."""
+    def _verified(self, raw: RawEntry) -> tuple[MessageEntry, bytes, Nanoseconds, bytes]:
+        """The entry, its bytes, its time and the running hash after it, given that it chains to the last one.
+
+        Raises HistoryBroken.
+        """
         expected = self.sequence + 1
         try:
             entry = MessageEntry.model_validate(raw)
@@ -146,7 +147,7 @@ class History:
                 expected,
                 f"expected running hash {base64url(computed)}, the mirror returned {base64url(claimed)}",
             )
-        return entry, body
+        return entry, body, time, computed
 
     def _broken(self, sequence: int, cause: str) -> HistoryBroken:
         return HistoryBroken(
@@ -232,9 +233,10 @@ class History:
 def _canonical(text: str) -> bytes:
     """Bytes from base64 of which every bit counts. Raises ValueError."""
     try:
-        data = base64.b64decode(text, validate=True)
+        given = text.encode()
+        data = binascii.a2b_base64(given, strict_mode=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
-    if base64.b64encode(data) != text.encode():
+    if binascii.b2a_base64(data, newline=False) != given:
         raise ValueError("not canonical base64")
     return data

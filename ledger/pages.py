@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NewType
 
@@ -31,6 +32,7 @@ RawEntry = Mapping[str, Any]
 _START = re.compile(r"(0|[1-9][0-9]{0,9})-([0-9]{9})", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def _entity(text: str) -> str:
     # Numbers are 64 bits, signed, wherever they are packed.
     if not is_entity(text) or int(text.rpartition(".")[2]) >= 2**63:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, get_args
 
 from protocol.ids import AccountId, Tinybar
@@ -9,20 +10,33 @@ from protocol.messages import Choice
 from protocol.rules import split_reward
 from protocol.state import ClosedRound, Ending, RunState
 
+Cast = tuple[Choice, bool, bool]
+"""A vote; whether it came late, and whether it is paid."""
+_EITHER = tuple(product((False, True), repeat=2))
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 def participants(state: RunState, rounds: Sequence[ClosedRound]) -> list[dict[str, Any]]:
     """Every member of the roster, in order of place, as plain JSON values; amounts in tinybar."""
-    credits = dict(state.credits)
+    credits, places = dict(state.credits), range(len(state.roster))
+    turns: list[list[ClosedRound]] = [[] for _ in places]
+    cast: list[Counter[Cast]] = [Counter() for _ in places]
+    absences = [0 for _ in places]
+    for closed in rounds:
+        turns[closed.proposer].append(closed)
+        paid = closed.ending in ("accepted", "rejected")
+        for seat, vote in enumerate(closed.votes):
+            cast[vote.body.voter][vote.body.choice, seat >= closed.counted, paid] += 1
+        for place in absent_from(closed):
+            absences[place] += 1
     return [
         {
             "member": place,
             "peer": member.peer,
             "account": member.account,
-            **_turns(state, [r for r in rounds if r.proposer == place]),
-            **_votes(state, place, rounds),
-            "absences": sum(place in absent_from(r) for r in rounds),
+            **_turns(state, turns[place]),
+            **_votes(state, cast[place]),
+            "absences": absences[place],
             "account_credits": credits.get(member.account, 0),
         }
         for place, member in enumerate(state.roster)
@@ -39,19 +53,11 @@ def _turns(state: RunState, turns: Sequence[ClosedRound]) -> dict[str, Any]:
     }
 
 
-def _votes(state: RunState, place: int, rounds: Sequence[ClosedRound]) -> dict[str, Any]:
-    cast = [
-        (closed, seat, vote.body.choice)
-        for closed in rounds
-        for seat, vote in enumerate(closed.votes)
-        if vote.body.voter == place
-    ]
-    choices = Counter(choice for _, _, choice in cast)
-    paid = sum(closed.ending in ("accepted", "rejected") for closed, _, _ in cast)
+def _votes(state: RunState, cast: Counter[Cast]) -> dict[str, Any]:
     return {
-        "votes": {str(choice): choices[choice] for choice in Choice},
-        "late_votes": sum(seat >= closed.counted for closed, seat, _ in cast),
-        "vote_credits": paid * state.params.reward_vote,
+        "votes": {str(choice): sum(cast[choice, late, paid] for late, paid in _EITHER) for choice in Choice},
+        "late_votes": sum(count for (_, late, _), count in cast.items() if late),
+        "vote_credits": sum(count for (*_, paid), count in cast.items() if paid) * state.params.reward_vote,
     }
 
 

@@ -1,5 +1,6 @@
 """From the bytes of a topic message to a record, or to the reason why it is none (SPEC.md, records)."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -46,16 +47,23 @@ def parse_record(raw: bytes) -> Record:
     """
     if len(raw) > MAX_RECORD:
         raise Ignore(f"a foreign message of {len(raw)} bytes")
+    with suppress(ValidationError):
+        record = _RECORD.validate_json(raw)
+        if canonical(record) == raw:
+            return record
+    raise _refusal(raw)
+
+
+def _refusal(raw: bytes) -> Ignore | Invalid:
+    """Why a message is no record, and whether it claims to be one."""
     try:
         outline: Any = from_json(raw)
     except ValueError:
-        raise Ignore("a foreign message: not JSON") from None
+        return Ignore("a foreign message: not JSON")
     if not isinstance(outline, dict) or outline.get("p") != "roundabout" or outline.get("v") != 1:
-        raise Ignore("a foreign message: not of this protocol and version")
+        return Ignore("a foreign message: not of this protocol and version")
     try:
-        record = _RECORD.validate_json(raw)
+        _RECORD.validate_json(raw)
     except ValidationError as error:
-        raise Invalid(f"malformed record: {first_error(error)}") from None
-    if canonical(record) != raw:
-        raise Invalid("malformed record: not in canonical form")
-    return record
+        return Invalid(f"malformed record: {first_error(error)}")
+    return Invalid("malformed record: not in canonical form")

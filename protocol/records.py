@@ -236,5 +236,5 @@ def vote_entry_of(vote: Vote) -> VoteEntry:
 def vote_of(entry: VoteEntry, run: Digest, round: Round, proposal: Digest) -> Vote:
     """The signed vote that an entry stands for."""
     voter, choice, gain, signature = entry
-    body = VoteBody(run=run, round=round, proposal=proposal, voter=voter, choice=choice, gain=gain)
-    return Vote(body=body, signature=signature)
+    body = VoteBody.known(run=run, round=round, proposal=proposal, voter=voter, choice=choice, gain=gain)
+    return Vote.known(kind="vote", body=body, signature=signature)

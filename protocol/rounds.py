@@ -42,6 +42,8 @@ def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
 
 def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
     """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
+    if not current.votes:
+        return [vote.body.choice for vote in votes]
     contradicted = contradicted_voters(current, votes)
     return [Choice.ABSTAIN if vote.body.voter in contradicted else vote.body.choice for vote in votes]
 

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import click
 
+from ledger.ahead import add_all, uncollected
 from ledger.audit import Audit, audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
 from ledger.files import write_whole
@@ -68,7 +69,8 @@ def command(
         raise click.UsageError(f"{topic!r} is no topic; it reads 0.0.1234")
     if save is not None and (following or checkpoint is not None):
         raise click.UsageError("--save keeps a whole history; leave out --follow and --checkpoint")
-    with one_line(LedgerError):
+    # A history that is here as a whole is kept as a whole, and then told of.
+    with one_line(LedgerError), nullcontext() if pages is None else uncollected():
         if pages is not None and mirror is None and not following:
             result = from_pages(read_history(pages), topic, save, checkpoint)
         elif mirror is not None and topic is not None and pages is None:
@@ -92,7 +94,7 @@ def command(
         result.finish()
         if html is not None:
             write_whole(html, page(report(result), again(result.topic, mirror)).encode(), "the page")
-    click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
+        click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
     if not result.ok:
         raise SystemExit(FAILED)
 
@@ -105,8 +107,7 @@ def from_pages(history: SavedHistory, topic: str | None, save: Path | None, chec
     stands_at = result.sequence
     if stands_at:
         confirm(result, next(iter(history.messages[stands_at - 1 : stands_at]), None))
-    for entry in history.messages[stands_at:]:
-        result.add(entry)
+    add_all(result, history.messages[stands_at:])
     return result
 
 
