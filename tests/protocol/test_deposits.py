@@ -172,8 +172,10 @@ def test_a_fund_is_paid_by_whom_it_says(run):
         transaction = run.ledger.put(run.time, STRANGER, {TREASURY: AMOUNT, **moves}, memo)
         with pytest.raises(Invalid, match="somebody else paid"):
             run.put(deposit(run, "fund", transaction))
-    both = run.ledger.put(run.time, FUNDER, {TREASURY: AMOUNT, FUNDER: -AMOUNT}, memo)
-    assert run.put(deposit(run, "fund", both)).money.funds == ((FUNDER, AMOUNT),)
+    for payer in (FUNDER, STRANGER):  # of the fee
+        paid = run.ledger.put(run.time, payer, {TREASURY: AMOUNT, FUNDER: -AMOUNT}, memo)
+        run.put(deposit(run, "fund", paid))
+    assert run.now.money.funds == ((FUNDER, 2 * AMOUNT),)
 
 
 def test_the_treasury_does_not_fund_itself(run):

@@ -212,6 +212,20 @@ def test_signatures_from_before_are_void_after_a_return(run):
     assert run.put(acts.join(run, 1)).seats.terms[1] == 3
 
 
+def test_who_left_while_inactive_is_active_after_a_return():
+    run = Run(4, inactive_after=1, round_window=3_600)
+    away = run.current.proposer
+    run.expire()
+    acts.pass_turns(run)
+    assert run.now.inactive == {away}
+    run.put(acts.leave(run, away))
+    acts.next_epoch(run)
+    run.put(acts.join(run, away))
+    acts.next_epoch(run)
+    assert (run.now.inactive, run.now.absent) == (set(), (0, 0, 0, 0))
+    assert run.current.members == {0, 1, 2, 3}
+
+
 def test_who_joins_and_leaves_within_an_epoch_never_takes_part(run):
     run.put(acts.join(run, 6))
     run.put(acts.leave(run, 4, by=6))

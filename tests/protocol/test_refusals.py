@@ -9,7 +9,7 @@ from protocol.money import TreasuryKeys
 from protocol.settlement import payout_of
 from protocol.transfers import SharedKey
 from tests.protocol import acts
-from tests.protocol.pays import opened, pay, started
+from tests.protocol.pays import opened, owing, pay, started
 from tests.protocol.world import FEE, account, fold, verdict
 
 # ---- refusals ----
@@ -46,6 +46,23 @@ def test_who_refuses_is_paid_alone_and_does_not_hold_up_the_others():
     run.put(acts.settle(run))
     state = pay(run)
     assert (state.money.refusals, state.money.alone, state.money.owed) == ((), frozenset(), ())
+
+
+def test_those_of_the_same_snapshot_who_refused_nothing_are_paid_first():
+    run = owing(12)
+    run.put(acts.settle(run))
+    tried = {name for name, _ in run.now.money.settlement.payees}
+    acts.pay_out(run, result="ACCOUNT_DELETED", moves={})
+    run.put(acts.failed(run))
+    owed = {name for name, _ in run.now.money.owed}
+    run.put(acts.settle(run))
+    assert {name for name, _ in run.now.money.settlement.payees} == owed - tried
+    pay(run)
+    for left in range(9, 0, -1):
+        assert len(run.now.money.owed) == left
+        run.put(acts.settle(run))
+        assert len(run.now.money.settlement.payees) == 1
+        pay(run)
 
 
 def test_new_earnings_do_not_wait_for_those_who_may_refuse():
