@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from ledger.audit import Audit, Passed, Violation
+from ledger.checkpoint_book import BookForm, book_form, book_of
+from ledger.checkpoint_money import Decimal
 from ledger.checkpoint_state import (
     ClosedForm,
-    Decimal,
     StateForm,
     closed_form,
     closed_round,
@@ -80,6 +81,7 @@ class CheckpointBody(Model):
     began: Decimal | None
     state: StateForm | None
     rounds: tuple[ClosedForm, ...]
+    book: BookForm
     violations: tuple[tuple[Sequence, str], ...]
     ignored: tuple[tuple[Sequence, str], ...]
     seen: tuple[tuple[Kind, RoundField, Place, DigestField, Sequence], ...]
@@ -106,6 +108,7 @@ def body_of(result: Audit) -> CheckpointBody:
         began=None if result.began is None else str(result.began),
         state=None if result.state is None else form_of(result.state),
         rounds=tuple(map(closed_form, result.rounds)),
+        book=book_form(result.book),
         violations=tuple((v.sequence, v.reason) for v in result.violations),
         ignored=tuple((p.sequence, p.reason) for p in result.ignored),
         seen=tuple(
@@ -125,6 +128,7 @@ def audit_of(body: CheckpointBody) -> Audit:
         else state_of(body.state, body.topic, rounds[-1] if rounds else None),
         messages=body.messages,
         rounds=rounds,
+        book=book_of(body.book),
         violations=[Violation(*entry) for entry in body.violations],
         ignored=[Passed(*entry) for entry in body.ignored],
         evidence=evidence_of(
