@@ -29,7 +29,7 @@ class Till:
     def topic(self, topic: TopicId) -> "Till":
         return self
 
-    async def submit(self, body: bytes) -> None:
+    async def submit(self, body: bytes, *, key: str) -> None:
         self.written.append(body)
 
 
@@ -47,8 +47,8 @@ async def test_a_run_is_founded(tmp_path: Path) -> None:
         Preset("stub", {}, {"round_window": 9}), StubLearner(), tmp_path, {"max_rounds": 2}
     )
     assert (params.round_window, params.max_rounds) == (9, 2)
-    topic, _ = await found_run(till, params, [member(0), member(1)], "a run")
-    assert topic == "0.0.1001"
+    founded = await found_run(till, params, [member(0), member(1)], "a run")
+    assert (founded.topic, founded.treasury) == ("0.0.1001", None)
     assert len(till.written) == 1
 
 
