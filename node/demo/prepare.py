@@ -34,7 +34,9 @@ async def found(demo: Demo, preset: Preset) -> TopicId:
     ports = free_ports(options.peers)
     addresses = {i.peer: f"/ip4/127.0.0.1/tcp/{port}" for i, port in zip(identities, ports, strict=True)}
     for place, member in enumerate(roster):
-        (layout.node(place) / "node.toml").write_text(node_toml(demo, place, member, founded.topic, addresses))
+        (layout.node(place) / "node.toml").write_text(
+            node_toml(demo, place, member, founded.topic, addresses)
+        )
     demo.say(f"run {founded.run} of {options.rounds} rounds was founded by {options.peers} members")
     return founded.topic
 
