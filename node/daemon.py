@@ -70,6 +70,7 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 blobs=blobs,
                 topic_id=ledger.topic,
                 topic=hedera.topic(ledger.topic),
+                account=hedera.account,
                 transfers=MirrorTransfers(hedera.mirror),
                 treasury=Treasury(hedera, member_key(identity, key)),
                 learner=process,
