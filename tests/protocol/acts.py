@@ -29,7 +29,7 @@ from protocol.motions import (
 from protocol.params import LearnerRef, Params
 from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.records import PassRecord
-from protocol.settlement import payout_of
+from protocol.settlement import EXPIRY_MARGIN, payout_of
 from protocol.signing import sign
 from protocol.state import RunState
 from protocol.transfers import TransactionId
@@ -189,4 +189,4 @@ def expire(run: Run) -> RunState:
     """Close the open settlement after it expired, unless it took effect."""
     settlement = run.now.money.settlement
     assert settlement is not None, "no settlement is open"
-    return run.put(failed(run), at=settlement.expires + 2 * SECOND)
+    return run.put(failed(run), at=settlement.expires + EXPIRY_MARGIN + SECOND)

@@ -126,7 +126,7 @@ def test_a_rotation_needs_the_keys_that_it_replaces():
     pay(run)
     with pytest.raises(Ignore, match="decided before"):
         run.put(pay_rotation)
-    with pytest.raises(Invalid, match="no say"):
+    with pytest.raises(Invalid, match="1 of 2 signatures"):
         run.put(acts.rotate(run, (0, 1), 2, (0, 1)))
     with pytest.raises(Invalid, match="comes before"):
         run.put(acts.rotate(run, (0, 1), 2, (1, 2), number=3))

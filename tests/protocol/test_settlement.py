@@ -5,7 +5,7 @@ import pytest
 from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND
 from protocol.money import total_of
-from protocol.settlement import payout_of
+from protocol.settlement import EXPIRY_MARGIN, payout_of
 from tests.protocol import acts
 from tests.protocol.pays import POOL, RESERVE, STRANGER, opened, owing, pay, started
 from tests.protocol.world import FEE, FUNDER, TREASURY, blob
@@ -190,10 +190,10 @@ def test_a_settlement_has_not_failed_before_it_expired():
     run = opened()
     settlement = run.now.money.settlement
     run.put(run.pass_turn())
-    for at in (run.time + SECOND, settlement.expires, settlement.expires + SECOND):
+    for at in (run.time + SECOND, settlement.expires, settlement.expires + EXPIRY_MARGIN):
         with pytest.raises(Ignore, match="may still take effect"):
             run.put(acts.failed(run), at=at)
-    state = run.put(acts.failed(run), at=settlement.expires + SECOND + 1)
+    state = run.put(acts.failed(run), at=settlement.expires + EXPIRY_MARGIN + 1)
     assert (state.money.settlement, state.money.fees) == (None, 0)
     assert state.money.owed == settlement.payees
 
