@@ -7,6 +7,7 @@ all else that is on the ledger, and everything on the topic, is anybody's.
 import random
 from collections import Counter
 
+from protocol.deposits import deposit_memo
 from protocol.errors import ProtocolError
 from protocol.fields import Model, canonical
 from protocol.ids import SECOND, Ppm
@@ -102,6 +103,15 @@ class Chaos:
         assert transaction not in self.counted, "a transaction counts twice"
         assert transaction in after.money.used - before.money.used
         self.counted.add(transaction)
+        transfer = next(each for each in self.run.ledger.transfers if each.id == transaction)
+        assert transfer.succeeded
+        assert transfer.time < self.run.topic.messages[-1][1].time, "a transfer counts before it was made"
+        if record.op == "settled":
+            assert before.money.settlement is not None
+            assert transfer.memo == str(before.money.settlement.sequence)
+        else:
+            by = body.account if record.op == "fund" else body.peer
+            assert transfer.memo == deposit_memo(before.run, record.op, by), "a transfer for something else"
         gained = after.money.deposits - before.money.deposits
         if record.op in ("topup", "join"):
             self.staked[after.roster[after.place_of(body.peer)].account] += gained
