@@ -1,4 +1,4 @@
-"""What each record did to money and members, followed from state to state (SPEC.md, money, motions)."""
+"""What each record did to money and members, followed from state to state (SPEC.md, money)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from protocol.fields import AccountField, PeerField, TopicField
+from protocol.fields import MAX_INTEGER, AccountField, PeerField, TopicField
 from protocol.messages import first_error
 
 MAX_CONFIG = 256 * 1024
@@ -179,6 +179,17 @@ class MemberSection(_Section):
     account: AccountField
 
 
+class TreasurySection(_Section):
+    """The account that will hold the run's money; several members' keys sign for it together."""
+
+    enabled: bool = True
+    """Without a treasury nobody pays or earns anything."""
+    required: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    """How many members sign for a payment; by default more than half."""
+    fund: Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)] = 0
+    """Tinybar that the founder puts into the pool."""
+
+
 class FoundingConfig(_Section):
     """A run to be founded: who takes part, by which rules, and who pays for the topic."""
 
@@ -189,6 +200,9 @@ class FoundingConfig(_Section):
     ledger: LedgerAccess
     params: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters that differ from the preset's."""
+    treasury: TreasurySection = TreasurySection()
+    writers: Literal["members", "anyone"] | None = None
+    """Who may write to the topic; by default the first members with admission by vote, else anyone."""
     members: Annotated[tuple[MemberSection, ...], Field(min_length=1, max_length=1000)]
 
 

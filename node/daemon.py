@@ -1,11 +1,8 @@
 """One participant's daemon: opens what a node acts with, and runs the driver until it is told to stop."""
 
-import fcntl
-import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
@@ -19,7 +16,8 @@ from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
 from node.driver import Driver
-from node.identity import Identity, IdentityError, load
+from node.home import NodeError, held, load_identity
+from node.identity import Identity
 from node.journal import Journal
 from node.means import Means
 from node.net.transport import Transport
@@ -29,10 +27,6 @@ from node.signals import cancel_on_signal
 from protocol.ids import Nanoseconds
 
 log = structlog.get_logger("node.daemon")
-
-
-class NodeError(Exception):
-    """This machine is not ready for the daemon; the message names cause and remedy."""
 
 
 def local_clock() -> Nanoseconds:
@@ -76,6 +70,7 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 blobs=blobs,
                 topic_id=ledger.topic,
                 topic=hedera.topic(ledger.topic),
+                account=hedera.account,
                 transfers=MirrorTransfers(hedera.mirror),
                 treasury=Treasury(hedera, member_key(identity, key)),
                 learner=process,
@@ -88,28 +83,3 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
 def member_key(identity: Identity, key: bytes) -> SigningKey | None:
     """The key that signs for the treasury, where the account that pays has another."""
     return None if key == identity.secret else signing_key(identity.secret)
-
-
-def load_identity(config: Config) -> Identity:
-    """The key file that the configuration names. Raises IdentityError."""
-    name = config.identity.passphrase_env
-    passphrase = None if name is None else os.environ.get(name)
-    if name is not None and not passphrase:
-        raise IdentityError(f"the environment variable {name} is empty; set it to the key file's passphrase")
-    return load(config.identity.file, passphrase)
-
-
-@contextmanager
-def held(data: Path) -> Iterator[None]:
-    """Hold the data directory for this process alone. Raises NodeError."""
-    try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (data / "lock").open("w")
-    except OSError as error:
-        raise NodeError(f"cannot use the data directory {data}: {error.strerror}; check `data`") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NodeError(f"another node uses {data}; stop it, or give this one its own `data`") from None
-        yield

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
-from ledger.topic import LedgerError, TopicRefused
+from ledger.topic import TopicMessage
 from node.admission import admitted, check_learner, check_run
 from node.blobs import BadBlob
 from node.cosigner import see_through
@@ -28,6 +28,7 @@ from node.journal import AlreadySigned
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
+from node.submissions import Submissions
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
@@ -43,7 +44,6 @@ from protocol.view import (
     Body,
     CaughtUp,
     Cosign,
-    Effect,
     Event,
     Fetch,
     Fetched,
@@ -69,13 +69,12 @@ from protocol.view import (
 
 MAX_EVENTS = 1024
 """Events that wait for `step`; beyond that their producers wait."""
-MAX_SUBMISSIONS = 8
-"""Submissions under way at once; beyond that they wait."""
-MAX_WAITING = 64
-"""Submissions under way or waiting; beyond that they are dropped, and asked for again where they matter."""
 
 MAX_GAIN = 1_000_000
 """ppm: what a vote can say at most."""
+
+Task = Train | Fetch | Score | Sign | Send | Adopt | Cosign
+"""Effects that each run in a task of their own; what is left is Submit."""
 
 _BODY: TypeAdapter[Body] = TypeAdapter(ProposalBody | VoteBody | PassBody | PresentBody)
 
@@ -98,8 +97,7 @@ class Driver:
         self._inbox, self._outbox = anyio.create_memory_object_stream[Event | _Barrier](MAX_EVENTS)
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
-        self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
-        self._submitting: set[bytes] = set()
+        self._submissions = Submissions(means.topic, means.account)
         self._turn = anyio.CapacityLimiter(1)
         self._transport: Transport | None = None
 
@@ -109,7 +107,12 @@ class Driver:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._timer)
             tasks.start_soon(self._loop, tasks, spec)
-            await read_topic(self.means.topic, self.means.transfers, self._inbox.send, self._current)
+            await read_topic(self.means.topic, self.means.transfers, self._on_message, self._current)
+
+    async def _on_message(self, event: Recorded | CaughtUp, message: TopicMessage | None) -> None:
+        if message is not None:
+            self._submissions.on_read(message)
+        await self._inbox.send(event)
 
     async def _current(self) -> RunState | None:
         """The state once everything that is in the queue now has been folded in."""
@@ -136,6 +139,8 @@ class Driver:
                 continue
             if isinstance(event, CaughtUp):
                 tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
+            if isinstance(event, Recorded):
+                self._submissions.on_folded(event.stamp.sequence)
             before, now = self.view.state, self.means.clock()
             try:
                 self.view, effects = step(self.view, event, now)
@@ -151,7 +156,12 @@ class Driver:
                 self._check(before, spec)
                 self._report(before)
             for effect in effects:
-                tasks.start_soon(self._perform, effect)
+                if isinstance(effect, Submit):
+                    # Its key is that of this moment: it must not be that of a copy which comes back meanwhile.
+                    key = self._submissions.key_of(effect.record)
+                    tasks.start_soon(self._submissions.submit, effect.record, key)
+                else:
+                    tasks.start_soon(self._perform, effect)
 
     def _blame(self, event: Event, fault: Invalid) -> None:
         if isinstance(event, Received) and self._transport is not None:
@@ -221,7 +231,7 @@ class Driver:
 
     # ---- effects ----
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _perform(self, effect: Task) -> None:
         match effect:
             case Train() | Score():
                 await self._learn(effect)
@@ -231,8 +241,6 @@ class Driver:
                 await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
             case Send():
                 self._send(effect)
-            case Submit():
-                await self._submit(effect)
             case Adopt():
                 await self._adopt(effect)
             case Cosign():
@@ -350,27 +358,6 @@ class Driver:
         for peer in others if effect.to is None else [effect.to]:
             if not transport.send(peer, frame):
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
-
-    async def _submit(self, effect: Submit) -> None:
-        """While the ledger is away `step` asks again and again: each record waits once, and not too many do."""
-        record, raw = effect.record, canonical(effect.record)
-        if raw in self._submitting:
-            return
-        if len(self._submitting) >= MAX_WAITING:
-            log.warning("submission dropped", op=record.op, reason=f"{MAX_WAITING} wait for the ledger")
-            return
-        self._submitting.add(raw)
-        try:
-            async with self._submissions:
-                await self.means.topic.submit(raw)
-        except TopicRefused as error:
-            log.error("submission refused", op=record.op, reason=str(error))
-        except LedgerError as error:
-            log.warning("submission failed", op=record.op, reason=str(error))
-        else:
-            log.info("submitted", op=record.op)
-        finally:
-            self._submitting.discard(raw)
 
     async def _adopt(self, effect: Adopt) -> None:
         try:

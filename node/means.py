@@ -14,7 +14,7 @@ from node.cosigner import TreasuryPort
 from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
-from protocol.ids import Nanoseconds, Round, TopicId
+from protocol.ids import AccountId, Nanoseconds, Round, TopicId
 
 
 class LearnerPort(Protocol):
@@ -49,6 +49,8 @@ class Means:
     blobs: Blobs
     topic_id: TopicId
     topic: Topic
+    account: AccountId
+    """Who pays for what is written to the topic."""
     transfers: Transfers
     treasury: TreasuryPort
     learner: LearnerPort

@@ -21,22 +21,22 @@ log = structlog.get_logger("node.reader")
 async def read_topic(
     topic: Topic,
     transfers: Transfers,
-    send: Callable[[Recorded | CaughtUp], Awaitable[None]],
+    send: Callable[[Recorded | CaughtUp, TopicMessage | None], Awaitable[None]],
     current: Callable[[], Awaitable[RunState | None]],
 ) -> None:
-    """Hand over every message of a topic, for ever. Raises HistoryBroken.
+    """Hand over every message of a topic as an event, beside it as it came, for ever. Raises HistoryBroken.
 
     current: the state once all that was handed over before is folded in.
     """
     async for message in topic.follow():
         if message is None:
-            await send(CaughtUp())
+            await send(CaughtUp(), None)
             continue
         stamp = stamp_of(message)
         found: tuple[Transfer, ...] = ()
         if names_transfer(message.body):
             found = await find(transfers, await current(), message.body, stamp)
-        await send(Recorded(message.body, stamp, found))
+        await send(Recorded(message.body, stamp, found), message)
 
 
 async def find(

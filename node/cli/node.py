@@ -28,7 +28,8 @@ def take_part(settings: Config) -> None:
     from learners.learner import LearnerError
     from ledger.topic import HistoryBroken, LedgerError
     from node.admission import RunError
-    from node.daemon import NodeError, run_node
+    from node.daemon import run_node
+    from node.home import NodeError
     from node.identity import IdentityError
     from node.journal import JournalError
     from node.logs import set_up_logging

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 import node.cli.found
 import node.cli.node
 from node.cli.main import COMMANDS, main
+from node.founding import Founded
 from node.identity import create
+from protocol.ids import Digest, TopicId
 
 COMMANDS_DIRECTORY = Path(node.cli.node.__file__).parent
 NODE = """
@@ -40,9 +42,9 @@ class Till:
     def take_part(self, settings: "node.cli.node.Config") -> None:
         self.networks.append(settings.ledger.network)
 
-    def found(self, config: "node.cli.found.FoundingConfig", preset: Path) -> tuple[str, str]:
+    def found(self, config: "node.cli.found.FoundingConfig", preset: Path, home: Path) -> Founded:
         self.networks.append(config.ledger.network)
-        return "0.0.1001", "run"
+        return Founded(TopicId("0.0.1001"), Digest("run"), None)
 
 
 @pytest.fixture
@@ -103,7 +105,7 @@ def test_no_command_reads_where_to_spend_in_another_way() -> None:
         names = {
             alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names
         }
-        if names & {"load_config", "load_founding", "open_account", "open_hedera"}:
+        if file.stem != "balance" and names & {"load_config", "load_founding", "open_account", "open_hedera"}:
             spenders.add(file.stem)
             called = {
                 node.func.id
@@ -111,9 +113,31 @@ def test_no_command_reads_where_to_spend_in_another_way() -> None:
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             }
             assert "load_to_spend" in called, file
-            assert not called & {"load_config", "load_founding"}, file
-    assert spenders == {"node", "found"}
+            assert file.stem == "acting" or not called & {"load_config", "load_founding"}, file
+    # Commands that act on a run read their configuration through `acting`; `balance` spends nothing.
+    assert spenders == {"node", "found", "acting"}
+    spenders = (spenders - {"acting"}) | {"fund", "topup"}
     for name in spenders:
         told = CliRunner().invoke(main, [name, "--help"]).output
         assert "--mainnet" in told
     assert spenders <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fund", "--amount", "1"),
+        ("topup", "--amount", "1"),
+        ("motion", "join"),
+        ("motion", "leave"),
+        ("motion", "submit", "motion.json"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_act_on_a_run_ask_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    file = command(tmp_path, "node", "mainnet")[2]
+    result = CliRunner().invoke(main, [*words, "--config", file], prog_name="roundabout")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "add --mainnet" in line
+    assert not (tmp_path / "data").exists()
