@@ -24,50 +24,8 @@ from protocol.motions import EndBody, EndRecord, FaultRecord, LeaveBody, LeaveRe
 from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.signing import sign
 from tests.ledger.chains import TOPIC
-from tests.ledger.moneyed import MoneyedRun
+from tests.ledger.moneyed import RULES, THIEF, MoneyedRun, finished, opened, paid, pay
 from tests.protocol.world import FEE, FUNDER, SECRETS, TREASURY, verdict
-
-RULES: dict[str, Any] = {"settle_every": 1, "settle_fee": 10_000, "settle_window": 100, "penalty_absent": 3}
-THIEF = AccountId("0.0.6666")
-
-
-def opened(**changes: Any) -> MoneyedRun:
-    """A run that owes for a round, and has opened a settlement of it."""
-    run = MoneyedRun(pool=1_000_000, **(RULES | changes))
-    for place in range(4):
-        run.topup(place, 500)
-    run.accept()
-    run.put(SettleRecord(run=run.now.run, number=1))
-    return run
-
-
-def pay(run: MoneyedRun, **changes: Any) -> Any:
-    """What the treasury's holders sign for the open settlement, or what they sign instead."""
-    settlement = run.now.money.settlement
-    assert settlement is not None
-    moves = dict(changes.pop("payees", settlement.payees))
-    memo = changes.pop("memo", str(settlement.sequence))
-    run.time += SECOND
-    moves[TREASURY] = -sum(moves.values())
-    return run.ledger.put(run.time, TREASURY, moves, memo, **changes)
-
-
-def paid() -> MoneyedRun:
-    run = opened()
-    run.put(SettledRecord(run=run.now.run, number=1, transaction=pay(run)))
-    return run
-
-
-def finished(run: MoneyedRun, accounts: tuple[dict[str, Any], ...] = ()) -> Audit:
-    """The audit of a run from a saved history."""
-    history = SavedHistory(tuple(run.entries), tuple(run.transactions), accounts)
-    transfers = FileTransfers(history.transactions)
-    result = Audit(TOPIC, transfers.found)
-    for entry in history.messages:
-        result.add(entry)
-    take_saved(result, history, transfers)
-    result.finish()
-    return result
 
 
 def reasons(result: Audit) -> list[str]:
