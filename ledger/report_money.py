@@ -81,11 +81,11 @@ def _settlements(facts: Report, top: int) -> list[Markup]:
             entry["sequence"],
             entry["outcome"],
             money(entry["fee"], top),
-            payees or entry["kind"],
             entry["transaction"] or "none",
+            payees or entry["kind"],
         ]
 
-    names = ("settlement", "memo", "outcome", "fee", "pays", "transaction")
+    names = ("settlement", "memo", "outcome", "fee", "transaction", "pays")
     return _table("Settlements", names, facts["settlements"], row, left=4)
 
 

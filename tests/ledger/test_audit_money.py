@@ -25,7 +25,7 @@ from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.signing import sign
 from tests.ledger.chains import TOPIC
 from tests.ledger.moneyed import RULES, THIEF, MoneyedRun, finished, opened, paid, pay
-from tests.protocol.world import FEE, FUNDER, SECRETS, TREASURY, verdict
+from tests.protocol.world import FEE, FUNDER, SECRETS, TREASURY, verdict, vote_record
 
 
 def reasons(result: Audit) -> list[str]:
@@ -237,19 +237,10 @@ def test_members_come_and_go_in_the_report() -> None:
 
 
 MOVES = [
-    "accept",
-    "reject",
-    "expire",
-    "settle",
-    "pay",
-    "settled",
-    "fail",
-    "failed",
-    "topup",
-    "gift",
-    "leave",
-    "end",
-]
+    "accept", "accept", "reject", "expire", "settle", "pay", "settled", "paid", "fail", "failed", "refused",
+    "topup", "gift", "leave", "end", "late",
+]  # fmt: skip
+TOGETHER = {"paid": ("settle", "pay", "settled"), "refused": ("settle", "fail", "failed")}
 
 
 def story(moves: list[str]) -> MoneyedRun:
@@ -257,10 +248,10 @@ def story(moves: list[str]) -> MoneyedRun:
     run = MoneyedRun(pool=500_000, penalty_rejected=50, unbonding_rounds=2, max_rounds=9, **RULES)
     for place in range(4):
         run.topup(place, 500)
-    for move in moves:
+    for move in (each for name in moves for each in TOGETHER.get(name, (name,))):
         try:
             play(run, move)
-        except (ProtocolError, AssertionError):  # it cannot be done now
+        except (ProtocolError, AssertionError, ValueError):  # it cannot be done now
             continue
     return run
 
@@ -268,7 +259,8 @@ def story(moves: list[str]) -> MoneyedRun:
 def play(run: MoneyedRun, move: str) -> None:
     money = run.now.money
     if move == "settle":
-        run.put(SettleRecord(run=run.now.run, number=money.settlements + 1))
+        wait = SECOND if run.now.open else 100 * SECOND
+        run.put(SettleRecord(run=run.now.run, number=money.settlements + 1), at=run.time + wait)
     elif move == "pay":
         pay(run)
     elif move == "settled":
@@ -294,6 +286,12 @@ def play(run: MoneyedRun, move: str) -> None:
         run.put(EndRecord(body=body, signatures=signatures))
     elif move == "expire":
         run.expire()
+    elif move == "late":
+        last = run.now.last
+        assert last is not None
+        assert last.proposal is not None
+        voter = min(last.members - last.present)
+        run.put(vote_record(last.proposal, run.vote(last.proposal, voter)))
     else:
         choice = Choice.REJECT if move == "reject" else Choice.APPROVE
         proposal = run.proposal()
