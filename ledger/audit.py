@@ -3,6 +3,7 @@
 Needs neither the Hedera SDK nor torch. The state is the same fold that every daemon computes.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from ledger.book import Book
 from ledger.chunks import Dropped, History
 from ledger.evidence import Check, Evidence
+from ledger.holding import Holding, HoldingCheck, check_holding
+from ledger.money_report import event_entry, money_part, str_time
 from ledger.pages import RawEntry
 from ledger.participants import absent_from, credited, participants
 from ledger.topic import HistoryBroken, TopicMessage
@@ -21,7 +24,7 @@ from protocol.parse import Record, parse_record
 from protocol.records import Stamp
 from protocol.signing import Checker, checked_by, holds
 from protocol.state import ClosedRound, RunState
-from protocol.transfers import Lookup
+from protocol.transfers import Lookup, TransactionId
 
 Find = Callable[[Lookup], Found]
 """Where transactions are looked up that records name: a saved history, or what a mirror was asked before."""
@@ -29,11 +32,16 @@ Find = Callable[[Lookup], Found]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that a message on the topic, or the mirror itself, breaks."""
+    """A rule that a message on the topic, the treasury, or the mirror itself, breaks."""
 
-    sequence: int
-    """The sequence number of the message."""
+    sequence: int | None
+    """The sequence number of the message; None for what the treasury did on the ledger."""
     reason: str
+    transaction: TransactionId | None = None
+    """Of the treasury, where it is one."""
+
+    def __str__(self) -> str:
+        return self.reason if self.sequence is None else f"message {self.sequence}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,12 @@ class Audit:
     """Members that contradicted themselves: what the fold allows for is no violation of the history."""
     book: Book = field(default_factory=Book)
     """What records did to money and members."""
+    holding: Holding | None = None
+    """The treasury as the ledger shows it; None where it was not read."""
+    checked: HoldingCheck | None = None
+    """How it compares with the fold; known when the audit is finished."""
+    waiting: deque[TopicMessage | Dropped] = field(default_factory=deque)
+    """Read from the history, and not judged yet."""
     began: Nanoseconds | None = None
     """Consensus time of the genesis record."""
     broken: bool = False
@@ -166,6 +180,10 @@ class Audit:
         self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self.history.unfinished()]
         if self.state is None and not self.broken:
             self.violations.append(Violation(1, "no genesis record: this topic holds no run"))
+        if self.state is None or self.holding is None or self.holding.cut < self.history.time or self.broken:
+            return
+        self.checked = check_holding(self.state, self.holding, self.book)
+        self.violations += [Violation(None, f.reason, f.transaction) for f in self.checked.faults]
 
     @property
     def sequence(self) -> int:
@@ -207,7 +225,7 @@ def report(result: Audit) -> dict[str, Any]:
         "topic": result.topic,
         "rounds": sum(totals.values()),
         **totals,
-        "violations": [{"sequence": v.sequence, "reason": v.reason} for v in result.violations],
+        "violations": [asdict(violation) for violation in result.violations],
         "ignored": [{"sequence": p.sequence, "reason": p.reason} for p in result.ignored],
         "messages": result.messages,
         "head": None if state is None else state.head,
@@ -218,6 +236,8 @@ def report(result: Audit) -> dict[str, Any]:
         else [timeline_entry(closed, result.book) for closed in result.rounds],
         "equivocations": [asdict(proof) for proof in result.evidence.found.values()],
         "participants": [] if state is None else participants(state, result.rounds, result.book),
+        "money": {} if state is None else money_part(state, result.book, result.checked),
+        "events": [event_entry(event) for event in result.book.events],
         "params": {} if state is None else state.params.model_dump(mode="json"),
         "began": None if result.began is None else str_time(result.began),
     }
@@ -244,8 +264,3 @@ def timeline_entry(closed: ClosedRound, book: Book) -> dict[str, Any]:
         "absent": sorted(absent_from(closed, book)),
         "credits": dict(credited(closed, book)),
     }
-
-
-def str_time(time: Nanoseconds) -> str:
-    """Consensus time as a mirror writes it: seconds, a point, nine digits."""
-    return f"{time // 10**9}.{time % 10**9:09d}"

@@ -5,12 +5,18 @@ from typing import Any
 
 from ledger.audit import Audit, audit
 from ledger.lookup import FileTransfers
+from ledger.pages import SavedHistory
+from ledger.reading import take_saved
 from protocol.fold import Found
-from protocol.ids import SECOND
+from protocol.ids import SECOND, AccountId
+from protocol.payments import SettledRecord, SettleRecord
 from protocol.transfers import SCHEDULED, Lookup, Transfer
 from tests.ledger.chains import TOPIC
 from tests.ledger.test_audit import ChainedRun
-from tests.protocol.world import POOL
+from tests.protocol.world import POOL, TREASURY
+
+RULES: dict[str, Any] = {"settle_every": 1, "settle_fee": 10_000, "settle_window": 100, "penalty_absent": 3}
+THIEF = AccountId("0.0.6666")
 
 
 class MoneyedRun(ChainedRun):
@@ -52,3 +58,42 @@ def mirror_entry(transfer: Transfer) -> dict[str, Any]:
         "nonce": 0,
         "transfers": [{"account": account, "amount": amount} for account, amount in transfer.moves],
     }
+
+
+def opened(**changes: Any) -> MoneyedRun:
+    """A run that owes for a round, and has opened a settlement of it."""
+    run = MoneyedRun(pool=1_000_000, **(RULES | changes))
+    for place in range(4):
+        run.topup(place, 500)
+    run.accept()
+    run.put(SettleRecord(run=run.now.run, number=1))
+    return run
+
+
+def pay(run: MoneyedRun, **changes: Any) -> Any:
+    """What the treasury's holders sign for the open settlement, or what they sign instead."""
+    settlement = run.now.money.settlement
+    assert settlement is not None
+    moves = dict(changes.pop("payees", settlement.payees))
+    memo = changes.pop("memo", str(settlement.sequence))
+    run.time += SECOND
+    moves[TREASURY] = -sum(moves.values())
+    return run.ledger.put(run.time, TREASURY, moves, memo, **changes)
+
+
+def paid() -> MoneyedRun:
+    run = opened()
+    run.put(SettledRecord(run=run.now.run, number=1, transaction=pay(run)))
+    return run
+
+
+def finished(run: MoneyedRun, accounts: tuple[dict[str, Any], ...] = ()) -> Audit:
+    """The audit of a run from a saved history."""
+    history = SavedHistory(tuple(run.entries), tuple(run.transactions), accounts)
+    transfers = FileTransfers(history.transactions)
+    result = Audit(TOPIC, transfers.found)
+    for entry in history.messages:
+        result.add(entry)
+    take_saved(result, history, transfers)
+    result.finish()
+    return result

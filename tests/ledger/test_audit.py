@@ -68,9 +68,8 @@ class ChainedRun(Run):
         return len(self.entries)
 
 
-def played() -> ChainedRun:
-    """Accepted with a late vote, rejected, passed, closed without a proposal, accepted: 7 entries."""
-    run = ChainedRun()
+def played(run: ChainedRun) -> ChainedRun:
+    """Accepted with a late vote, rejected, passed, closed without a proposal, accepted: 6 entries."""
     proposal = run.proposal()
     votes = run.votes(proposal, *[Choice.APPROVE] * 3)
     run.put(verdict(proposal, votes[:2], "accepted"))
@@ -83,7 +82,7 @@ def played() -> ChainedRun:
     return run
 
 
-PLAYED = played()
+PLAYED = played(ChainedRun())
 ENTRIES = PLAYED.entries
 
 
