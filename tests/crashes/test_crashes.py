@@ -33,8 +33,8 @@ from tests.crashes.proxy import Point
 from tests.crashes.settling import ALIVE, Settling, settling
 from tests.protocol.world import is_conserved
 
-FURTHEST = 60
-"""Pieces that pass the proxy until somebody is killed, at most: a few rounds."""
+FURTHEST = 40
+"""Pieces that pass the proxy until somebody is killed, at most: about a round."""
 PATIENCE = 20.0
 
 log = logging.getLogger(__name__)
