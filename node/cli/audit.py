@@ -63,7 +63,7 @@ def command(
     following: bool,
     as_json: bool,
 ) -> None:
-    """Check a run from its topic alone: history, signatures, turns, tallies and credits.
+    """Check a run from its topic alone: history, signatures, turns, tallies and money.
 
     Exits 0 when it all holds, 1 with every violation listed, 2 when the audit could not be run.
     """
