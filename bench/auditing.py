@@ -152,16 +152,16 @@ def command_seconds(file: Path) -> float:
 
 
 def growth(file: Path, count: int) -> dict[str, Any]:
-    """The fold over the first verdicts of a saved history, in this process: seconds, and memory it adds."""
+    """The fold over the first verdicts of a saved history, in this process: its own seconds, and memory it adds."""
     entries = read_history(file).messages[: 2 + 2 * count]
     chains = Audit(TOPIC)
     messages = [m for entry in entries for m in chains.read(entry) if not isinstance(m, Dropped)]
     state = None
-    before, began = _resident(), time.perf_counter()
+    before, began = _resident(), time.process_time()
     for message in messages:
         stamp = Stamp(message.sequence, message.time, message.running_hash)
         state = read(state, TOPIC, message.body, stamp)
-    seconds, folded = time.perf_counter() - began, _resident()
+    seconds, folded = time.process_time() - began, _resident()
     result = audit(TOPIC, entries)
     audited = _resident()
     assert state == result.state

@@ -50,7 +50,7 @@ def table(found: dict[str, Any]) -> str:
         f"{audit['one_core_ratio']:>8.2f}{audit['one_core_median_ratio']:>8.2f}",
         f"  roundabout audit --pages, whole command: {found['command_seconds']} s",
         "fold",
-        f"  {'verdicts':>10}{'s':>8}{'state MB':>10}{'audit MB':>10}{'peak MB':>10}",
+        f"  {'verdicts':>10}{'CPU s':>8}{'state MB':>10}{'audit MB':>10}{'peak MB':>10}",
         *(
             f"  {f['verdicts']:>10,}{f['fold_seconds']:>8}{f['fold_mb']:>10}{f['audit_mb']:>10}{f['peak_mb']:>10}"
             for f in found["fold"]

@@ -70,7 +70,7 @@ class Ahead:
         if isinstance(result, Dropped):
             batch.found.append(result)
             return
-        judged = judge(self._state, result, _taken_on_trust)
+        judged = judge(self._state, result, _taken_on_trust, self._result.find)
         self._state = judged.after
         batch.found.append(judged)
         for _, key, digest, signature in judged.checks:
@@ -110,7 +110,9 @@ class Ahead:
 
         for found in judged:
             self._result.take(
-                found if isinstance(found, Dropped) else judge(self._result.state, found.message, is_known)
+                found
+                if isinstance(found, Dropped)
+                else judge(self._result.state, found.message, is_known, self._result.find)
             )
         self._state = self._result.state
 

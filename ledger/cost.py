@@ -42,7 +42,7 @@ ACCOUNT_CREATE = Microdollars(50_000)
 SCHEDULE_CREATE = Microdollars(10_000)
 """A schedule that holds a settlement until enough members have signed it."""
 SCHEDULE_SIGN = Microdollars(1_000)
-"""A member's signature on it."""
+"""Another member's signature on it."""
 TRANSFER = Microdollars(100)
 """The transfer to at most nine members that the signatures set off."""
 SETTLE_EVERY = 10
@@ -150,9 +150,11 @@ def settlements(peers: int, rounds: int, settle_every: int) -> int:
 def _settling(peers: int, count: int) -> tuple[Item, ...]:
     if not count:
         return ()
+    signers = peers // 2 + 1
     return (
-        Item("schedules of settlements", count, SCHEDULE_CREATE),
-        Item("signatures of settlements", count * peers, SCHEDULE_SIGN),
+        Item("records of settlements", 2 * count, SUBMIT),
+        Item("schedules of settlements", count * signers, SCHEDULE_CREATE),
+        Item("signatures of settlements", count * (signers - 1), SCHEDULE_SIGN),
         Item("transfers of settlements", count, TRANSFER),
     )
 

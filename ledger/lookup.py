@@ -125,12 +125,18 @@ class FileTransfers:
                     f"the saved history has two transactions at {entry['consensus_timestamp']}; save it again"
                 )
         self._by_id: dict[TransactionId, list[Transfer]] = {}
+        self._moves: dict[AccountId, list[Transfer]] = {}
         self._debits: dict[AccountId, list[Transfer]] = {}
         for _, transfer in sorted(by_time.items()):
             self._by_id.setdefault(transfer.id, []).append(transfer)
             for account, amount in transfer.moves:
+                self._moves.setdefault(account, []).append(transfer)
                 if amount < 0:
                     self._debits.setdefault(account, []).append(transfer)
+
+    def moving(self, account: AccountId) -> tuple[Transfer, ...]:
+        """All that moved an account's money, oldest first."""
+        return tuple(self._moves.get(account, ()))
 
     async def find(self, lookup: Lookup) -> tuple[Transfer, ...]:
         """What the history holds, oldest first. Raises LedgerError."""

@@ -1,7 +1,7 @@
 """What a mirror's pages say, strictly typed, and the file in which such pages are kept for a later audit.
 
-A saved history is one JSON object, `{"messages": [...], "transactions": [...]}`, each entry
-as the mirror returned it.
+A saved history is one JSON object, `{"messages": [...], "transactions": [...]}`, each entry as the mirror returned it;
+of a run with a treasury it has `"accounts": [...]` too, where it was saved from a mirror.
 """
 
 import base64
@@ -246,22 +246,28 @@ class SavedHistory:
     messages: tuple[RawEntry, ...]
     """In order, from sequence number 1."""
     transactions: tuple[RawEntry, ...] = ()
+    accounts: tuple[RawEntry, ...] = ()
+    """The treasury's account, when all that is kept here was read."""
 
 
 def write_history(
     path: Path,
     messages: Sequence[RawEntry],
     transactions: Sequence[RawEntry] = (),
+    accounts: Sequence[RawEntry] = (),
     limit: int = MAX_FILE,
 ) -> None:
     """Save entries as the mirror returned them; the file appears whole or not at all.
 
     Raises LedgerError, also when the file would be too long to be read again.
     """
+    content: dict[str, Sequence[RawEntry]] = {"messages": list(messages), "transactions": list(transactions)}
+    if accounts:
+        content["accounts"] = list(accounts)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("w", encoding="utf-8") as out:
-            json.dump({"messages": list(messages), "transactions": list(transactions)}, out, indent=1)
+            json.dump(content, out, indent=1)
             out.write("\n")
             size = out.tell()
         if size > limit:
@@ -295,13 +301,17 @@ def read_history(path: Path, limit: int = MAX_FILE) -> SavedHistory:
         raise LedgerError(f"{path} is not JSON ({error}); save the history again") from error
     if (
         not isinstance(content, dict)
-        or set(content) - {"messages", "transactions"}
+        or set(content) - {"messages", "transactions", "accounts"}
         or "messages" not in content
     ):
         raise LedgerError(
             f'{path} is no saved history: expected {{"messages": [...], "transactions": [...]}}'
         )
-    return SavedHistory(_entries(path, content, "messages"), _entries(path, content, "transactions"))
+    return SavedHistory(
+        _entries(path, content, "messages"),
+        _entries(path, content, "transactions"),
+        _entries(path, content, "accounts"),
+    )
 
 
 def _entries(path: Path, content: Mapping[str, Any], name: str) -> tuple[RawEntry, ...]:

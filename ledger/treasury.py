@@ -113,12 +113,11 @@ class Treasury:
         # Where the last payout was found, so that asking again costs nothing.
         self._found: dict[tuple[Payout, str], ScheduleId] = {}
 
-    async def sign(self, payout: Payout, hint: ScheduleId | None = None) -> Signing:
+    async def sign(self, payout: Payout) -> Signing:
         """Have a payout scheduled, as it is prescribed and no other way, and sign it.
 
-        May be called again at any time, also after a crash: nothing is paid twice. hint: where another member
-        has scheduled it; that is signed if the mirror shows it to be right, and saves the fee of scheduling it
-        as well. Without one, the network itself says where the same is scheduled.
+        May be called again at any time, also after a crash: nothing is paid twice. Where it is scheduled already
+        only the network itself is asked, which knows its own schedules: a mirror could lie about what is in one.
         Raises LedgerError, also when what is scheduled is not what the payout prescribes; then nothing is signed.
         """
         body = prescribed(payout)
@@ -126,8 +125,6 @@ class Treasury:
             return Signing(Standing.EXPIRED)
         if await self.outcome(payout) is not None:
             return Signing(Standing.EXECUTED)
-        if hint is not None:
-            await self._consider(payout, body, hint)
         try:
             for memo in schedule_memos(payout):
                 schedule = await self._schedule(payout, body, memo)
@@ -161,18 +158,6 @@ class Treasury:
             ):
                 own = transfer
         return own
-
-    async def _consider(self, payout: Payout, body: ScheduledBody, hint: ScheduleId) -> None:
-        """Note a schedule that is the payout's, whoever pays it, as the mirror shows it. Raises LedgerError."""
-        shown = await self._hedera.mirror.schedule(hint)
-        if shown is None or shown.schedule_id != hint:
-            return
-        try:
-            compare(shown, payout, body, payout.memo)
-        except LedgerError as error:
-            log.warning("not signed where a member says the payout is: %s", error)
-        else:
-            self._note(payout, payout.memo, hint)
 
     def _note(self, payout: Payout, memo: str, schedule: ScheduleId) -> None:
         self._found = {place: known for place, known in self._found.items() if place[0] == payout}

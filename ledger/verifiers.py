@@ -10,8 +10,8 @@ from types import TracebackType
 from ledger.topic import LedgerError
 from ledger.verifier import COUNT_BYTES, ROW
 
-MAX_PROCESSES = 8
-"""One process that reads a history keeps about three busy with its signatures."""
+MAX_PROCESSES = 4
+"""One process that reads a history keeps about two busy with its signatures."""
 MAX_IN_HAND = 4
 """Batches that a process has in hand at most, the one that it works on included."""
 

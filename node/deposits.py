@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ledger.hedera import Hedera
+from ledger.outbox import KeyTaken
 from ledger.topic import LedgerError
 from protocol.deposits import deposit_memo
 from protocol.ids import AccountId, Tinybar
@@ -27,7 +28,14 @@ async def pay(hedera: Hedera, state: RunState, deposit: Deposit) -> TransactionI
     """Move a deposit to the treasury, unless that was done under its name before. Raises LedgerError."""
     memo = deposit_memo(state.run, deposit.op, deposit.by)
     key = f"{deposit.op} {state.run} {deposit.by} {deposit.name}"
-    return TransactionId(await hedera.transfer(treasury_of(state), deposit.amount, memo, key=key))
+    try:
+        return TransactionId(await hedera.transfer(treasury_of(state), deposit.amount, memo, key=key))
+    except KeyTaken:
+        remedy = "" if deposit.op == "join" else ", or another --id"
+        raise LedgerError(
+            f"a {deposit.op} named {deposit.name!r} was paid, or begun, with another amount before; nothing was "
+            f"sent: give that amount again{remedy}"
+        ) from None
 
 
 def treasury_of(state: RunState) -> AccountId:

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from ledger.hedera import MAX_BODY, Hedera
 from ledger.treasury import create_treasury
-from node.config import ConfigError
+from node.config import ConfigError, LedgerAccess
 from node.means import LearnerPort
 from node.progress import Progress
 from protocol.deposits import deposit_memo
-from protocol.fields import canonical
+from protocol.fields import canonical, canonical_json
 from protocol.ids import NOTHING, AccountId, Digest, Tinybar, TopicId, digest_of
 from protocol.messages import first_error
 from protocol.params import LearnerRef, Params
@@ -120,23 +120,28 @@ async def found_run(
     check_genesis(params, roster, terms)
     done = Progress(None) if progress is None else progress
     keys = tuple(member.key for member in roster)
-    if terms.required is not None and done.treasury is None:
-        shared = SharedKey(terms.required, keys)
-        done.note(treasury=await create_treasury(hedera, shared, "roundabout treasury"))
-    if done.topic is None:
-        done.note(topic=await hedera.create_topic(memo, () if terms.anyone_writes else keys))
-    if done.topic is None:
-        raise AssertionError("a topic that was noted")
-    genesis = genesis_of(done.topic, params, roster, terms, done.treasury)
-    run, topic = genesis.run(), hedera.topic(done.topic)
-    await topic.submit(canonical(genesis), key=f"genesis {run}")
-    if done.treasury is not None and terms.fund:
-        funder, amount = hedera.account, terms.fund
-        memo = deposit_memo(run, "fund", funder)
-        paid = await hedera.transfer(done.treasury, amount, memo, key=f"fund {run}")
-        record = FundRecord(run=run, account=funder, amount=amount, transaction=TransactionId(paid))
-        await topic.submit(canonical(record), key=f"fund record {run}")
-    return Founded(done.topic, run, done.treasury)
+    treasury, topic = done.treasury, done.topic
+    if terms.required is not None and treasury is None:
+        treasury = await create_treasury(hedera, SharedKey(terms.required, keys), "roundabout treasury")
+        done.note(treasury=treasury)
+    if topic is None:
+        topic = await hedera.create_topic(memo, () if terms.anyone_writes else keys)
+        done.note(topic=topic)
+    genesis = genesis_of(topic, params, roster, terms, treasury)
+    await hedera.topic(topic).submit(canonical(genesis), key=f"genesis {genesis.run()}")
+    if treasury is not None and terms.fund:
+        await fund_pool(hedera, topic, genesis.run(), treasury, terms.fund)
+    return Founded(topic, genesis.run(), treasury)
+
+
+async def fund_pool(
+    hedera: Hedera, topic: TopicId, run: Digest, treasury: AccountId, amount: Tinybar
+) -> None:
+    """Put the founder's money into the pool, once a run. Raises LedgerError."""
+    memo = deposit_memo(run, "fund", hedera.account)
+    paid = await hedera.transfer(treasury, amount, memo, key=f"fund {run}")
+    record = FundRecord(run=run, account=hedera.account, amount=amount, transaction=TransactionId(paid))
+    await hedera.topic(topic).submit(canonical(record), key=f"fund record {run}")
 
 
 def genesis_of(
@@ -164,3 +169,18 @@ def check_genesis(params: Params, roster: Sequence[Member], terms: Terms) -> Gen
     if size > MAX_BODY:
         raise ConfigError(f"a genesis of {size} bytes; a topic takes {MAX_BODY}: found it with fewer members")
     return genesis
+
+
+def founding_digest(genesis: Genesis, access: LedgerAccess, terms: Terms) -> Digest:
+    """What makes two foundings the same: all that costs money, or ends up in the genesis or on the topic.
+
+    genesis: as it would be on whatever topic.
+    """
+    body = {
+        "genesis": genesis.model_dump(mode="json"),
+        "network": access.network,
+        "account": access.account,
+        "fund": str(terms.fund),
+        "anyone_writes": terms.anyone_writes,
+    }
+    return digest_of(canonical_json(body))

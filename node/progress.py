@@ -5,10 +5,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ledger.files import write_whole
-from node.config import ConfigError, LedgerAccess
-from protocol.fields import AccountField, DigestField, Model, TopicField, canonical, canonical_json
-from protocol.ids import AccountId, Digest, Tinybar, TopicId, digest_of
-from protocol.records import Genesis
+from node.config import ConfigError
+from protocol.fields import AccountField, DigestField, Model, TopicField, canonical
+from protocol.ids import AccountId, Digest, TopicId, digest_of
 
 MAX_FILE = 4_096
 """Bytes of the longest file that is read."""
@@ -46,15 +45,10 @@ class Progress:
             write_whole(self._path, canonical(self._noted), "the founding's progress")
 
 
-def open_progress(path: Path, genesis: Genesis, access: LedgerAccess, fund: Tinybar) -> Progress:
-    """How far the founding of a run has come. Raises ConfigError when the file is another founding's.
-
-    genesis: as it would be on some topic with some treasury.
-    """
-    of = founding_digest(genesis, access, fund)
+def open_progress(path: Path, of: Digest) -> Progress:
+    """How far the founding with a digest has come. Raises ConfigError when the file is another founding's."""
     try:
-        raw = path.read_bytes()[:MAX_FILE]
-        noted = _Noted.model_validate_json(raw)
+        noted = _Noted.model_validate_json(path.read_bytes()[:MAX_FILE])
     except FileNotFoundError:
         return Progress(path, _Noted(of=of))
     except (OSError, ValidationError):
@@ -65,14 +59,3 @@ def open_progress(path: Path, genesis: Genesis, access: LedgerAccess, fund: Tiny
             "change to go on with that run, or put that directory aside to found another one"
         )
     return Progress(path, noted)
-
-
-def founding_digest(genesis: Genesis, access: LedgerAccess, fund: Tinybar) -> Digest:
-    """What makes two foundings the same: all that costs money or ends up in the genesis."""
-    body = {
-        "genesis": genesis.model_dump(mode="json"),
-        "network": access.network,
-        "account": access.account,
-        "fund": str(fund),
-    }
-    return digest_of(canonical_json(body))

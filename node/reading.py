@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import anyio
 
 from ledger.chunks import History
-from ledger.lookup import MirrorTransfers, Transfers
+from ledger.lookup import MirrorTransfers, Transfers, found_for
 from ledger.mirror import Mirror
 from ledger.topic import LedgerError, TopicMessage
 from protocol.errors import ProtocolError
 from protocol.fold import apply, lookup, read
 from protocol.ids import EPOCH, Digest, Nanoseconds, RunningHash, TopicId, base64url, digest_of
-from protocol.parse import Record, parse_record
+from protocol.parse import Record
 from protocol.records import Stamp
 from protocol.state import RunState
 from protocol.transfers import Lookup, Transfer
@@ -98,7 +98,7 @@ class Reading:
     async def _take(self, message: TopicMessage) -> None:
         stamp = Stamp(message.sequence, message.time, message.running_hash)
         try:
-            found = await self.find(lookup(self.state, parse_record(message.body), stamp))
+            found = await found_for(self._transfers, self.state, message.body, stamp)
             self.state = read(self.state, self.topic, message.body, stamp, found)
         except ProtocolError as error:
             self._remember(message, str(error))

@@ -281,11 +281,10 @@ def _(record: TopupRecord, state: RunState, stamp: Stamp, found: Found) -> RunSt
     place = state.place_of(record.peer)
     if place is None:
         raise Invalid("a topup of nobody in the roster")
-    if place in state.seats.expelled:
-        raise Ignore("a topup of a member that was thrown out")
     check_deposit(state, "topup", record.peer, record.amount, record.transaction, found, stamp)
     money = with_stake(state.money, place, record.amount, record.transaction)
-    if money.wound_up:  # it came too late to be a stake, and is not kept
+    belongs = place in state.seated or place in state.seats.joining
+    if money.wound_up or not belongs:  # it can be no stake any more, and is not kept
         accounts = [member.account for member in state.roster]
         money = release(unbond(money, place, Round(0)), Round(0), accounts)
     return replace(state, money=money)

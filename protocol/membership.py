@@ -38,7 +38,8 @@ def join(state: RunState, record: JoinRecord) -> RunState:
     if body.term != terms + 1:
         raise Ignore(f"a join of a peer that has joined {terms} times, for term {body.term}")
     check_vacancy(state, place)
-    if body.stake < state.params.stake_min:
+    # Who is voted in may pay later, and is left out until then: nobody need pay before they know.
+    if state.params.admission == "open" and body.stake < state.params.stake_min:
         raise Invalid(f"a join with a stake of {body.stake} tinybar; {state.params.stake_min} are needed")
     if body.account == state.money.treasury:
         raise Invalid("a join with the treasury as its account")
@@ -46,9 +47,9 @@ def join(state: RunState, record: JoinRecord) -> RunState:
     verify(member.key, "join", body, record.sig)
     if state.params.admission == "vote":
         assert state.open is not None, "a run without a round has no vacancy"
-        check_signatures(state, "join", body, record.signatures, state.open.members)
-        if 2 * len(record.signatures) <= len(state.open.members):
-            raise Invalid(f"a join with {len(record.signatures)} of {len(state.open.members)} signatures")
+        signed = count_signatures(state, "join", body, record.signatures, state.open.members)
+        if 2 * signed <= len(state.open.members):
+            raise Invalid(f"a join with {signed} of {len(state.open.members)} signatures")
     elif record.signatures:
         raise Invalid("a join with signatures that nobody asked for")
     return seat(state, place, member) if place is not None else seat_anew(state, member)
@@ -141,21 +142,23 @@ def check_amendment(state: RunState, kind: str, body: Model, number: int, signat
     if number > state.seats.amendments + 1:
         raise Invalid(f"amendment {number} comes before amendment {state.seats.amendments + 1}")
     voters = state.staked
-    check_signatures(state, kind, body, signatures, voters)
-    if 3 * len(signatures) < 2 * len(voters):
-        raise Invalid(
-            f"a {kind} record with {len(signatures)} of {len(voters)} signatures; it needs two thirds"
-        )
+    signed = count_signatures(state, kind, body, signatures, voters)
+    if 3 * signed < 2 * len(voters):
+        raise Invalid(f"a {kind} record with {signed} of {len(voters)} signatures; it needs two thirds")
 
 
-def check_signatures(
+def count_signatures(
     state: RunState, kind: str, body: Model, signatures: Signatures, allowed: Set[int]
-) -> None:
-    """Check each signature under a body, by those who may sign it. Raises Invalid."""
+) -> int:
+    """How many of those who may sign a body have. Raises Invalid when a signature is not its member's.
+
+    Who has lost their say since they signed is not counted, and spoils nothing.
+    """
     for place, signature in signatures:
-        if place not in allowed:
-            raise Invalid(f"a {kind} record signed by {place}, who has no say in it")
+        if place >= len(state.roster):
+            raise Invalid(f"a {kind} record signed by nobody in the roster")
         verify(state.roster[place].key, kind, body, signature)
+    return sum(place in allowed for place, _ in signatures)
 
 
 def rotate(state: RunState, record: RotateRecord, stamp: Stamp) -> RunState:
@@ -169,9 +172,9 @@ def rotate(state: RunState, record: RotateRecord, stamp: Stamp) -> RunState:
         raise Invalid(f"rotation {body.number} comes before rotation {money.rotations + 1}")
     if not set(body.keys) <= state.seated:
         raise Invalid("a rotation to the key of somebody who is no member")
-    check_signatures(state, "rotate", body, record.signatures, frozenset(money.keys.places))
-    if len(record.signatures) < money.keys.required:
-        raise Invalid(f"a rotation with {len(record.signatures)} of {money.keys.required} signatures")
+    signed = count_signatures(state, "rotate", body, record.signatures, frozenset(money.keys.places))
+    if signed < money.keys.required:
+        raise Invalid(f"a rotation with {signed} of {money.keys.required} signatures")
     check_next(money, money.settlements + 1)
     keys = TreasuryKeys(body.required, body.keys)
     money = opened(replace(money, rotations=body.number), state.params, (), keys, stamp)

@@ -46,6 +46,7 @@ LIGHT = (
     "learners/registry.py",
     "ledger/audit.py",
     "ledger/mirror.py",
+    "node/reading.py",
 )
 HEAVY = {"torch", "hiero_sdk_python", "ledger.hiero"}
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -12,11 +12,13 @@ import anyio
 import click
 
 from ledger.ahead import add_all, uncollected
-from ledger.audit import Audit, audit, report
+from ledger.audit import Audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
 from ledger.files import write_whole
+from ledger.lookup import FileTransfers
 from ledger.mirror import Mirror
 from ledger.pages import RawEntry, SavedHistory, read_history, write_history
+from ledger.reading import Reader, take_saved
 from ledger.report_html import page
 from ledger.topic import LedgerError
 from node.cli.exits import FAILED, one_line
@@ -102,12 +104,15 @@ def command(
 def from_pages(history: SavedHistory, topic: str | None, save: Path | None, checkpoint: Path | None) -> Audit:
     """The audit of a history that is here as a whole, not finished yet. Raises LedgerError."""
     if save is not None:
-        write_history(save, history.messages, history.transactions)
+        write_history(save, history.messages, history.transactions, history.accounts)
+    transfers = FileTransfers(history.transactions)
     result = put_aside(checkpoint, TopicId(topic) if topic is not None else topic_of(history.messages))
+    result.find = transfers.found
     stands_at = result.sequence
     if stands_at:
         confirm(result, next(iter(history.messages[stands_at - 1 : stands_at]), None))
     add_all(result, history.messages[stands_at:])
+    take_saved(result, history, transfers)
     return result
 
 
@@ -119,12 +124,8 @@ async def read_mirror(url: str, result: Audit, say: Callable[[str], None] | None
                 confirm(result, await anext(entries, None))
         if say is not None:
             await follow(mirror, result, say)
-            return
-        async with aclosing(mirror.messages(result.topic, result.sequence)) as entries:
-            async for entry in entries:
-                result.add(entry)
-                if result.broken:
-                    return
+        else:
+            await Reader(mirror, result).read()
 
 
 def put_aside(checkpoint: Path | None, topic: TopicId) -> Audit:
@@ -138,16 +139,11 @@ def again(topic: TopicId, mirror: str | None) -> str:
 
 
 async def fetch_history(url: str, name: TopicId) -> SavedHistory:
-    """All that a mirror has of a topic, and the transactions of the accounts in its roster."""
+    """All that an audit reads of a topic: its messages, the treasury's transactions and those that records name."""
     async with Mirror(url) as mirror:
-        messages = [entry async for entry in mirror.messages(name)]
-        found = audit(name, messages)
-        members = () if found.state is None else found.state.roster
-        transactions: dict[str, RawEntry] = {}
-        for account in sorted({member.account for member in members}):
-            for entry in await mirror.transactions(account):
-                transactions[entry["consensus_timestamp"]] = entry
-    return SavedHistory(tuple(messages), tuple(transactions[time] for time in sorted(transactions)))
+        reader = Reader(mirror, Audit(name), keep=True)
+        await reader.read()
+        return await reader.saved()
 
 
 def topic_of(messages: tuple[RawEntry, ...]) -> TopicId:
@@ -169,10 +165,29 @@ def summary(result: Audit) -> str:
         f"  head {facts['head']}",
         f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
-    lines += [f"  message {v.sequence}: {v.reason}" for v in result.violations]
+    lines += [f"  {violation}" for violation in result.violations]
     lines += [
         f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
         for e in facts["equivocations"]
     ]
-    lines += [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
+    lines += money_lines(facts)
     return "\n".join(lines)
+
+
+def money_lines(facts: dict[str, Any]) -> list[str]:
+    """What the treasury holds and owes, and what each account earned."""
+    money = facts.get("money") or {}
+    lines = [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
+    if not money.get("deposits"):
+        return lines
+    account = money["account"]
+    lines.append(
+        f"  treasury {money['treasury']}: {money['liabilities']} tinybar held for the run, {money['owed']} of it owed; "
+        f"{money['paid']} paid, {money['fees']} fees"
+    )
+    if account is not None:
+        lines.append(
+            f"  its balance {account['balance']} by its {account['source']}, unclaimed "
+            f"{account['unclaimed_total'] + account['unlisted']}; its key: {account['key']}"
+        )
+    return lines

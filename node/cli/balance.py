@@ -11,7 +11,6 @@ from ledger.topic import HistoryBroken, LedgerError
 from node.amounts import hbar
 from node.cli.exits import one_line, tell
 from node.config import ConfigError, load_config
-from node.identity import IdentityError
 from node.reading import read_run
 from protocol.ids import SECOND, TopicId, is_entity
 from protocol.money import total_of
@@ -29,7 +28,7 @@ def command(
     file: Path | None, topic: str | None, mirror: str | None, peer: str | None, as_json: bool
 ) -> None:
     """Show what members have at stake, earned and were paid, and what is in the pool. Needs no account."""
-    with one_line(ConfigError, IdentityError, LedgerError, failed=HistoryBroken):
+    with one_line(ConfigError, LedgerError, failed=HistoryBroken):
         if file is not None and topic is None and mirror is None:
             url, name, ours = configured(file)
             peer = ours if peer is None else peer
@@ -44,12 +43,15 @@ def command(
 
 
 def configured(file: Path) -> tuple[str, TopicId, str]:
-    """The mirror, the topic and the peer of a configuration. Raises ConfigError, IdentityError."""
+    """The mirror, the topic and the peer of a configuration; what that needs is imported only now."""
     from node.home import load_identity
-    from node.networks import network_of
+    from node.identity import IdentityError
+    from node.networks import profile_of
 
     config = load_config(file)
-    return network_of(config.ledger).mirror_rest, config.ledger.topic, load_identity(config).peer
+    with one_line(IdentityError):
+        peer = load_identity(config).peer
+    return config.ledger.mirror or profile_of(config.ledger).mirror, config.ledger.topic, peer
 
 
 async def fetch(url: str, topic: TopicId) -> RunState:

@@ -23,9 +23,8 @@ ASSUMPTIONS = (
     "every round ends in one verdict with the votes of all others; one that is closed at its deadline costs a "
     "chunk for each record that its members write",
     f"{LATE_VOTES // 10_000}% of the votes come too late for it and are written to the topic by their voters",
-    "one member schedules each settlement of at most nine payees, and all sign it; each that schedules it at "
-    "the same time pays $0.01 more",
-    "stakes, rewards, the records of settlements and the network's own custom fees are not counted",
+    "more than half of the members schedule and sign each settlement of at most nine payees, one after the other",
+    "stakes, rewards and the network's own custom fees are not counted",
 )
 
 

@@ -57,7 +57,7 @@ async def write_genesis(config: FoundingConfig, file: Path, home: Path) -> "Foun
     """Make treasury and topic, write the genesis, and fund the pool; home keeps what was done."""
     from learners.client import open_learner
     from ledger.outbox import UNLIMITED, Outbox
-    from node.founding import check_genesis, found_run, load_preset, params_of
+    from node.founding import check_genesis, found_run, founding_digest, load_preset, params_of
     from node.home import held
     from node.networks import account_key, open_account
     from node.progress import open_progress
@@ -72,7 +72,7 @@ async def write_genesis(config: FoundingConfig, file: Path, home: Path) -> "Foun
     terms = terms_of(config, params)
     genesis = check_genesis(params, roster, terms)
     with held(home, "founding", "wait until it has ended"):
-        progress = open_progress(home / "progress.json", genesis, config.ledger, terms.fund)
+        progress = open_progress(home / "progress.json", founding_digest(genesis, config.ledger, terms))
         with Outbox.open(home / "outbox.db", UNLIMITED) as outbox:
             async with open_account(config.ledger, key, outbox) as hedera:
                 return await found_run(hedera, params, roster, config.memo, terms, progress)

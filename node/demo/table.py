@@ -7,8 +7,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from node.demo.watch import Standing
-from protocol.ids import Digest
+from protocol.ids import Digest, Tinybar
 from protocol.messages import Choice, Vote
+from protocol.money import Settlement
 from protocol.state import ClosedRound
 
 MARKS = {Choice.APPROVE: "+", Choice.REJECT: "-", Choice.ABSTAIN: "=", Choice.UNAVAILABLE: "?"}
@@ -51,6 +52,15 @@ def plain_line(standing: Standing, index: int, families: Sequence[str]) -> str:
     return (
         f"round {closed.number:>3}  {families[closed.proposer]:<14} {' '.join(cells)}  {closed.ending:<8}"
         f"  head {head[:8]}  laps {mean_lap_success(standing, head)}  {standing.seconds[closed.number]:6.1f} s"
+    )
+
+
+def payment_line(settlement: Settlement, fee: Tinybar) -> str:
+    """One payment out of the treasury as a line of text."""
+    amount = sum(paid for _, paid in settlement.payees) / 1e8
+    return (
+        f"settlement {settlement.number}: {len(settlement.payees)} accounts were paid {amount:.2f} hbar, signed by "
+        f"more than half of the members; the ledger charged {fee / 1e8:.4f}"
     )
 
 

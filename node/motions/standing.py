@@ -11,7 +11,7 @@ from node.reading import Reading
 from protocol.errors import Invalid, ProtocolError
 from protocol.fold import apply, lookup
 from protocol.ids import PublicKey, peer_id_of
-from protocol.membership import check_signatures
+from protocol.membership import count_signatures
 from protocol.motions import JoinRecord, LeaveRecord, RotateRecord
 from protocol.payments import FundRecord, TopupRecord
 from protocol.records import Stamp
@@ -89,7 +89,7 @@ def signers(motion: Motion) -> tuple[int, ...]:
 
 
 def counted(state: RunState, motion: Motion) -> Motion:
-    """A motion with the signatures of those who may sign it now: one of anybody else would make it invalid."""
+    """A motion with the signatures of those who may sign it now: others would be carried for nothing."""
     if isinstance(motion, LeaveRecord | FundRecord | TopupRecord):
         return motion
     places = entitled(state, motion)
@@ -103,7 +103,7 @@ def objection(state: RunState, motion: Motion, stamp: Stamp, found: tuple[Transf
         if not isinstance(motion, LeaveRecord | FundRecord | TopupRecord):
             if motion.body.run != state.run:
                 raise Invalid(f"a {motion.op} of another run")
-            check_signatures(state, motion.op, motion.body, motion.signatures, entitled(state, motion))
+            count_signatures(state, motion.op, motion.body, motion.signatures, entitled(state, motion))
             state, motion = all_signed(state, motion)
         apply(state, motion, stamp, found)
     except ProtocolError as error:

@@ -172,7 +172,7 @@ def test_somebody_who_is_not_in_the_roster(founded: Founded, tmp_path: Path) -> 
     file = founded.node_config(tmp_path / "node.toml", 0, identity={"file": "other.pem"})
     line = said(roundabout("node", "--config", str(file)))
     assert f"peer {peer} is not in the roster" in line
-    assert "or join it: see `roundabout motion join --help`" in line
+    assert "roundabout motion join" in line
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_money_comes_in_once_a_name(world: Moneyed) -> None:
     assert again.exit_code == 0
     assert "counted before" in again.stdout
     run.do(0, "fund", "--amount", "2.5", "--id", "a second time")
+    other = run.refused(0, "fund", "--amount", "3", "--id", "a second time")
+    assert "another amount before; nothing was sent: give that amount again, or another --id" in other
     run.do(1, "topup", "--amount", "3.00000001")
     state = run.state()
     assert state.money.pool == 5 * HBAR
@@ -131,6 +133,7 @@ def test_a_newcomer_joins_by_vote(world: Moneyed, tmp_path: Path) -> None:
     told = run.do(3, "motion", "join", "--out", file, "--account", "0.0.9999")
     assert (told["stake"], told["signed"], told["needed"]) == (HBAR, [], 2)
     assert run.do(3, "motion", "join", "--out", file, "--account", "0.0.9999") == told
+    assert "give that amount again" in run.refused(3, "motion", "join", "--stake", "2", "--out", file)
     assert balance_of(world, str(run.state().money.treasury)) == HBAR
 
     shown = run.run(1, "motion", "show", file)

@@ -8,18 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.audit import Audit, audit, report
+from ledger.audit import Audit, Find, audit, nothing, report
 from ledger.checkpoint import Checkpoint, audit_of, body_of, confirm, read_checkpoint, write_checkpoint
-from ledger.pages import nanoseconds
 from ledger.topic import LedgerError
 from protocol.errors import Ignore, Invalid
 from protocol.fields import Model, canonical
-from protocol.fold import read
-from protocol.ids import SECOND, AccountId, TopicId
+from protocol.ids import AccountId, TopicId
 from protocol.messages import Choice
 from protocol.state import RunState
 from tests.ledger.chains import TOPIC, Chain, Chunk
-from tests.ledger.test_audit import ENTRIES, ChainedRun, stamp_of
+from tests.ledger.moneyed import MoneyedRun
+from tests.ledger.test_audit import ENTRIES, ChainedRun
 from tests.ledger.test_audit_conduct import play
 from tests.protocol.world import propose, vote_record
 
@@ -29,9 +28,8 @@ class ChunkedRun(ChainedRun):
 
     def put(self, record: Model | bytes, at: int | None = None) -> RunState:
         raw = record if isinstance(record, bytes) else canonical(record)
-        last = nanoseconds(self.entries[-1]["consensus_timestamp"]) if self.entries else 0
         parts = [raw[start : start + 500] for start in range(0, len(raw), 500)]
-        mark, step = len(self.entries) + 1, max(SECOND, (at or 0) - last)
+        mark, step = len(self.entries) + 1, self.step(at)
         order = [*range(2, len(parts) + 1), 1]
         for number in order:
             chunk = Chunk(mark, number, len(parts))
@@ -39,8 +37,7 @@ class ChunkedRun(ChainedRun):
             step = 1_000
             if number != order[-1]:
                 self.chain.add(b"hello")
-        self.state = read(self.state, TOPIC, raw, stamp_of(entry))
-        return self.state
+        return self.fold(raw, entry)
 
 
 MOVES = ["accept", "reject", "neutral", "pass", "expire", "late", "twice", "false", "half", "vote", "junk"]
@@ -81,8 +78,8 @@ def trouble(run: ChainedRun, move: str) -> None:
         run.put(vote_record(proposal, run.vote(proposal, voter, Choice.REJECT)))
 
 
-def begun(entries: list[dict[str, Any]]) -> Audit:
-    result = Audit(TOPIC)
+def begun(entries: list[dict[str, Any]], find: Find = nothing) -> Audit:
+    result = Audit(TOPIC, find)
     for entry in entries:
         result.add(entry)
     return result
@@ -151,11 +148,11 @@ def test_a_break_after_the_split_is_found_and_named() -> None:
 
 
 def test_amounts_and_times_beyond_what_json_numbers_carry() -> None:
-    run = ChainedRun(reward_proposal=2**53 - 1, reward_vote=2**53 - 1)
-    run.accept()
-    run.accept()
-    result = begun(run.entries)
-    assert max(amount for _, amount in result.state.credits) > 2**53  # type: ignore[union-attr]
+    run = MoneyedRun(pool=2**53 - 1)
+    run.fund(2**53 - 1)
+    result = begun(run.entries, run.find)
+    assert result.state is not None
+    assert result.state.money.pool > 2**53
     assert through_json(result).state == result.state
 
 

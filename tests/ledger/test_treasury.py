@@ -12,7 +12,6 @@ from ledger.hiero import AccountDeleteTransaction, AccountUpdateTransaction, Cli
 from ledger.hiero import AccountId as SdkAccount
 from ledger.keys import signing_key
 from ledger.outbox import Outbox, OverBudget
-from ledger.pages import ScheduleId
 from ledger.treasury import Standing, Treasury
 from protocol.ids import AccountId, Nanoseconds, Tinybar
 from protocol.transfers import SCHEDULED, SharedKey
@@ -89,27 +88,6 @@ def test_what_was_paid_before_a_payout_was_opened_is_not_its_outcome(localnet):
         assert await council.paid() == tuple(2 * amount for amount in AMOUNTS)
 
     run(localnet, test)
-
-
-def test_who_is_told_where_a_payout_is_pays_for_a_signature_only(localnet):
-    async def test(council: Council) -> None:
-        payout = council.payout()
-        first, second, third = council.members[:3]
-        made = await first.sign(payout)
-        for member in (second, third):
-            assert await member.sign(payout, hint=made.schedule) == made
-        assert await council.paid() == AMOUNTS
-        assert await council.balance(council.accounts[2]) == 100 * HBAR - SIGN_FEE
-
-    run(localnet, test)
-
-
-def test_a_hint_at_nothing_is_as_good_as_none(localnet):
-    async def test(council: Council) -> None:
-        signing = await council.members[0].sign(council.payout(), hint=ScheduleId("0.0.99999999"))
-        assert signing.standing == Standing.SIGNED
-
-    run(localnet, test, payees=1)
 
 
 def test_a_crash_between_scheduling_and_signing_is_gone_on_from(localnet, tmp_path, monkeypatch):

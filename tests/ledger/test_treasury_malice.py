@@ -90,20 +90,6 @@ async def pay_in_spite_of(council: Council, payout: Payout, wrong: ScheduleId) -
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_a_hint_at_something_else_is_not_followed(localnet, other):
-    async def test(council: Council) -> None:
-        payout = council.payout()
-        bad = council.hederas[3]
-        _, wrong = await schedule(bad, payout, **other(payout, council.accounts[3]))
-        found = [await member.sign(payout, hint=wrong) for member in council.members[:3]]
-        assert wrong not in {signing.schedule for signing in found}
-        assert await council.paid() == AMOUNTS
-        assert len(await signers(council.operator, wrong)) == 1
-
-    run(localnet, test, payees=2)
-
-
-@pytest.mark.parametrize("other", OTHERS)
 def test_what_two_of_five_schedule_otherwise_is_never_paid(localnet, other):
     async def test(council: Council) -> None:
         payout = council.payout()
@@ -123,7 +109,7 @@ def test_who_takes_a_payout_s_place_and_does_not_pay_is_passed_over(localnet):
             await schedule(council.hederas[4], payout, payer=council.accounts[4], memo="7/2"),
         ]
         assert [status for status, _ in places] == ["SUCCESS"] * 2
-        assert (await council.members[0].sign(payout, hint=places[0][1])).standing == Standing.SIGNED
+        assert (await council.members[0].sign(payout)).standing == Standing.SIGNED
         for _, wrong in places:
             await add_signature(council.hederas[4], wrong)
         found = await council.sign_all(payout, council.members[:3])

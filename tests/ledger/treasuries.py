@@ -93,8 +93,10 @@ def by_number(account: AccountId) -> int:
 
 
 @asynccontextmanager
-async def council(localnet: Localnet, payees: int = 9) -> AsyncIterator[Council]:
-    keys = tuple(coincurve.PrivateKey() for _ in range(5))
+async def council(
+    localnet: Localnet, payees: int = 9, secrets: Sequence[bytes | None] = (None,) * 5
+) -> AsyncIterator[Council]:
+    keys = tuple(coincurve.PrivateKey(secret) for secret in secrets)
     accounts: dict[int, AccountId] = {}
     found: list[AccountId] = []
     async with AsyncExitStack() as stack:

@@ -121,3 +121,23 @@ def test_no_command_reads_where_to_spend_in_another_way() -> None:
         told = CliRunner().invoke(main, [name, "--help"]).output
         assert "--mainnet" in told
     assert spenders <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fund", "--amount", "1"),
+        ("topup", "--amount", "1"),
+        ("motion", "join"),
+        ("motion", "leave"),
+        ("motion", "submit", "motion.json"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_act_on_a_run_ask_too(tmp_path: Path, words: tuple[str, ...]) -> None:
+    file = command(tmp_path, "node", "mainnet")[2]
+    result = CliRunner().invoke(main, [*words, "--config", file], prog_name="roundabout")
+    assert (result.exit_code, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "add --mainnet" in line
+    assert not (tmp_path / "data").exists()
