@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from ledger.audit import Audit, judge, stamp_of
 from ledger.chunks import Dropped
 from ledger.holding import Holding, check_holding
-from ledger.holdings import MAX_HISTORY
 from ledger.lookup import LAG, FileTransfers, MirrorTransfers, parts_of, transfer_of
 from ledger.mirror import LAST, Mirror
 from ledger.pages import AccountEntry, RawEntry, SavedHistory, TransactionEntry, cause_of, nanoseconds
@@ -28,6 +27,8 @@ from protocol.transfers import Lookup, Named, TransactionId
 
 MAX_READ = 20_000
 """Transactions of a treasury that are all read; of those after them only what it paid, so that dust stops no audit."""
+MAX_DEBITS = 200_000
+"""The most payments that one reading takes, about what a saved history holds: only its key holders can make some."""
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds to wait before what does not add up is read again: a mirror's machines may differ for a while."""
 
@@ -176,7 +177,7 @@ class Reader:
             if entries:
                 since = Nanoseconds(nanoseconds(entries[-1]["consensus_timestamp"]) + 1)
             entries += await self._mirror.transactions(
-                treasury, since, holding.cut, debits=True, limit=MAX_HISTORY
+                treasury, since, holding.cut, debits=True, limit=MAX_DEBITS
             )
         holding.take(treasury, (transfer_of(TransactionEntry.model_validate(entry)) for entry in entries))
         if entries:
