@@ -6,6 +6,8 @@ come back. Whoever is asked for a record that has had an effect does not ask aga
 in vain, may be needed once more.
 """
 
+from typing import TypeVar
+
 import anyio
 import structlog
 
@@ -19,6 +21,8 @@ MAX_SUBMISSIONS = 8
 """Submissions under way at once; beyond that they wait."""
 MAX_WAITING = 64
 """Submissions under way or waiting; beyond that they are dropped, and asked for again where they matter."""
+
+_T = TypeVar("_T", int, str)
 
 log = structlog.get_logger("node.submissions")
 
@@ -34,6 +38,7 @@ class Submissions:
         self._unfolded: dict[int, Digest] = {}
         # No fewer than the outbox keeps keys: one that it knows must not be used for another copy.
         self._copies: dict[Digest, int] = {}
+        self._written: dict[Digest, str] = {}
 
     def on_read(self, message: TopicMessage) -> None:
         """Note a message of the topic before it is folded."""
@@ -43,11 +48,8 @@ class Submissions:
     def on_folded(self, sequence: int) -> None:
         """Note that `step` knows of a message, or is about to: from now on it asks for another copy if it needs one."""
         digest = self._unfolded.pop(sequence, None)
-        if digest is None:
-            return
-        self._copies[digest] = self._copies.pop(digest, 0) + 1
-        if len(self._copies) > KEEP:
-            del self._copies[next(iter(self._copies))]
+        if digest is not None:
+            _note(self._copies, digest, self._copies.get(digest, 0) + 1)
 
     def key_of(self, record: Record) -> str:
         """The key under which a record that is asked for now is written."""
@@ -57,7 +59,8 @@ class Submissions:
     async def submit(self, record: Record, key: str) -> None:
         """Write a record, at most once under its key. What fails is logged: `step` asks again where it matters."""
         raw = canonical(record)
-        if raw in self._waiting:
+        digest = digest_of(raw)
+        if raw in self._waiting or self._written.get(digest) == key:
             return
         if len(self._waiting) >= MAX_WAITING:
             log.warning("submission dropped", op=record.op, reason=f"{MAX_WAITING} wait for the ledger")
@@ -71,6 +74,15 @@ class Submissions:
         except LedgerError as error:
             log.warning("submission failed", op=record.op, reason=str(error))
         else:
+            _note(self._written, digest, key)
             log.info("submitted", op=record.op)
         finally:
             self._waiting.discard(raw)
+
+
+def _note(notes: dict[Digest, _T], digest: Digest, value: _T) -> None:
+    """Keep the latest notes, as many as there may be."""
+    notes.pop(digest, None)
+    notes[digest] = value
+    if len(notes) > KEEP:
+        del notes[next(iter(notes))]

@@ -31,10 +31,11 @@ from protocol.state import RunState
 from protocol.transfers import Transfer
 from tests.crashes.proxy import Point
 from tests.crashes.settling import ALIVE, Settling, settling
+from tests.e2e.conftest import roundabout
 from tests.protocol.world import is_conserved
 
-FURTHEST = 60
-"""Pieces that pass the proxy until somebody is killed, at most: a few rounds."""
+FURTHEST = 50
+"""Pieces that pass the proxy until somebody is killed, at most: about a round."""
 PATIENCE = 20.0
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ async def kill(run: Settling, name: str, chance: random.Random) -> bool:
 async def test_whoever_is_killed_nothing_is_lost_or_done_twice(
     tmp_path: Path, daemons: int, localnets: int
 ) -> None:
-    chance = random.Random(100 * daemons + localnets)
+    chance = random.Random(f"{daemons} daemons, {localnets} networks")
     async with settling(tmp_path) as run:
         for place in ALIVE:
             # Only the calls of the first daemon pass the proxy.
@@ -121,6 +122,10 @@ async def check(run: Settling) -> None:
     assert held == [dict(state.money.paid).get(payee, 0) for payee in run.payees]
     assert is_conserved(state)
     check_records(run, messages, effects)
+    audited = await anyio.to_thread.run_sync(
+        roundabout, "audit", "--topic", run.topic, "--mirror", run.network.mirror_rest
+    )
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 async def history(mirror: Mirror, run: Settling):
