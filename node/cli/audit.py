@@ -14,6 +14,7 @@ import click
 from ledger.ahead import add_all, uncollected
 from ledger.audit import Audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
+from ledger.evidence import CONTRADICTIONS
 from ledger.files import write_whole
 from ledger.lookup import FileTransfers
 from ledger.mirror import Mirror
@@ -167,7 +168,8 @@ def summary(result: Audit) -> str:
     ]
     lines += [f"  {violation}" for violation in result.violations]
     lines += [
-        f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
+        f"  messages {e['first']} and {e['second']}: "
+        f"{CONTRADICTIONS[e['kind']]} of member {e['member']} in round {e['round']}"
         for e in facts["equivocations"]
     ]
     lines += money_lines(facts)

@@ -15,7 +15,6 @@ import anyio
 import pytest
 
 from ledger.chunks import History
-from ledger.holdings import balance_at, treasury_entries
 from ledger.lookup import MirrorTransfers, found_for, transfer_of
 from ledger.mirror import Mirror
 from ledger.outbox import Message, Outbox
@@ -113,8 +112,8 @@ async def check(run: Settling) -> None:
     async with Mirror(run.network.mirror_rest) as mirror:
         messages = [message async for message in history(mirror, run)]
         state, effects = await folded(mirror, run, messages)
-        entries = await treasury_entries(mirror, run.treasury)
-        balance, _ = await balance_at(mirror, run.treasury)
+        entries = await mirror.transactions(run.treasury)
+        balance = (await mirror.account(run.treasury)).balance.balance
         held = [(await mirror.account(payee)).balance.balance for payee in run.payees]
     transfers = [transfer_of(TransactionEntry.model_validate(entry)) for entry in entries]
     check_payments(run, messages, effects, state, transfers)

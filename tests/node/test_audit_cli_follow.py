@@ -197,8 +197,8 @@ def test_following_says_a_theft_at_once_and_once(monkeypatch: pytest.MonkeyPatch
 
     def before(request: str) -> None:
         nonlocal looks
-        looks += request == "latest"
-        if looks == 2 and request == "latest":
+        looks += request == "account"
+        if looks == 2 and request == "account":
             run.time += SECOND
             run.ledger.put(run.time, TREASURY, {THIEF: 700, TREASURY: -700}, "a loan")
         if looks == 6:
