@@ -28,7 +28,7 @@ from protocol.state import RunState
 Kind = Literal["proposal", "vote"]
 Slot = tuple[Kind, Round, int]
 """What a member may fill once: kind, round, the member's place."""
-Signed = ProposalBody | VoteBody
+Signed = VoteBody | ProposalBody
 Shown = dict[Slot, tuple[bytes, int]]
 """By slot, what was signed (32 bytes), and the sequence number of the message that showed it."""
 
@@ -78,7 +78,7 @@ class Evidence:
 
     def take_verified(self, checks: Iterable[Check], sequence: int) -> None:
         """Look at what the fold has verified of a record that had an effect: all that is signed in it."""
-        signed = tuple(body for body, *_ in checks if isinstance(body, ProposalBody | VoteBody))
+        signed = tuple(body for body, *_ in checks if isinstance(body, Signed))
         if not signed:
             return
         round = signed[0].round
