@@ -21,8 +21,8 @@ from protocol.ecdsa import is_signed
 from protocol.fields import Model
 from protocol.ids import PublicKey
 
-BATCH_ROWS = 128
-"""Signatures in a batch: some 4 ms of one core, and few enough that what a process has in hand fits a pipe."""
+BATCH_ROWS = 64
+"""Signatures in a batch: some 2 ms of one core, and few enough that no core waits long for the last ones."""
 WORTHWHILE = 400
 """Entries of the shortest history that is worth starting processes for."""
 
@@ -79,7 +79,7 @@ class Ahead:
             self._give()
 
     def _give(self) -> None:
-        if self._verifiers.is_full:
+        while self._verifiers.is_full or self._verifiers.is_ready:
             self._settle()  # which may have judged what is in our hand again, and emptied it
         batch, self._batch = self._batch, Batch()
         self._verifiers.give(bytes(batch.rows))
@@ -143,7 +143,7 @@ def add_all(result: Audit, entries: Sequence[RawEntry]) -> None:
         for entry in entries:
             result.add(entry)
         return
-    with Verifiers(cores()) as verifiers:
+    with Verifiers(cores() - 1) as verifiers:
         ahead = Ahead(result, verifiers)
         for entry in entries:
             ahead.add(entry)

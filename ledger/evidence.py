@@ -83,7 +83,7 @@ class Evidence:
 
     def take_verified(self, checks: Iterable[Check], sequence: int) -> None:
         """Look at what the fold has verified of a record that had an effect: all that is signed in it."""
-        signed = tuple(body for body, *_ in checks if isinstance(body, ProposalBody | VoteBody))
+        signed = tuple(body for body, *_ in checks if isinstance(body, Signed))
         if not signed:
             return
         round = signed[0].round

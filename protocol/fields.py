@@ -55,8 +55,8 @@ def canonical(value: Model) -> bytes:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The RFC 8785 canonical JSON of plain dicts, lists, strings, booleans, None and integers."""
-    return orjson.dumps(value, option=_CANONICAL)
+    """The RFC 8785 canonical JSON of dicts, lists, strings, booleans, None, integers, and models among them."""
+    return orjson.dumps(value, _members, _CANONICAL)
 
 
 def _members(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Here are the genesis and the records of a round; those of members and money are 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from protocol.errors import Invalid
 from protocol.fields import (
@@ -30,7 +30,7 @@ from protocol.messages import (
     ProposalBody,
     Vote,
     VoteBody,
-    first_error,
+    check_shares,
 )
 from protocol.params import Params
 
@@ -212,20 +212,22 @@ def entry_of(proposal: Proposal) -> ProposalEntry:
 
 def proposal_of(entry: ProposalEntry, run: Digest) -> Proposal:
     """The signed proposal that an entry stands for. Raises Invalid when the shares do not add up."""
+    contributors = tuple(Contributor.known(account=a, share=s) for a, s in entry.contributors)
     try:
-        body = ProposalBody(
-            run=run,
-            round=entry.round,
-            base=entry.base,
-            candidate=entry.candidate,
-            size=entry.size,
-            opening=entry.opening,
-            contributors=tuple(Contributor(account=a, share=s) for a, s in entry.contributors),
-            proposer=entry.proposer,
-        )
-    except ValidationError as error:
-        raise Invalid(f"malformed proposal: {first_error(error)}") from None
-    return Proposal(body=body, signature=entry.sig)
+        check_shares(contributors)
+    except ValueError as error:
+        raise Invalid(f"malformed proposal: {error}") from None
+    body = ProposalBody.known(
+        run=run,
+        round=entry.round,
+        base=entry.base,
+        candidate=entry.candidate,
+        size=entry.size,
+        opening=entry.opening,
+        contributors=contributors,
+        proposer=entry.proposer,
+    )
+    return Proposal.known(kind="proposal", body=body, signature=entry.sig)
 
 
 def vote_entry_of(vote: Vote) -> VoteEntry:

@@ -14,7 +14,7 @@ from protocol.errors import Ignore
 from protocol.ids import AccountId, Nanoseconds, Round
 from protocol.membership import new_epoch
 from protocol.messages import Choice, Opening, Proposal, Vote
-from protocol.money import release, with_penalty, with_rewards
+from protocol.money import Money, release, with_penalty, with_rewards
 from protocol.records import Stamp, VoteEntry, vote_of
 from protocol.rules import MILLION, count_of, is_clear_rejection, proposal_reward, proposer_for
 from protocol.state import ClosedRound, Ending, OpenRound, RunState, state_digest
@@ -42,14 +42,14 @@ def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
 
 def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
     """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
-    if not current.votes:
-        return [vote.body.choice for vote in votes]
     contradicted = contradicted_voters(current, votes)
     return [Choice.ABSTAIN if vote.body.voter in contradicted else vote.body.choice for vote in votes]
 
 
 def contradicted_voters(current: OpenRound, votes: Sequence[Vote]) -> frozenset[int]:
     """Those of whom the topic holds a different vote."""
+    if not current.votes:
+        return frozenset()
     on_topic = {vote.body.voter: vote.body for vote in current.votes}
     differ = {v.body.voter for v in votes if on_topic.get(v.body.voter, v.body) != v.body}
     return current.doubled | differ
@@ -67,7 +67,6 @@ def close_round(
     present = {vote.body.voter for vote in (*current.votes, *votes)}
     if current.proposals or proposal is not None or ending == "passed":
         present.add(current.proposer)
-    state = settle_attendance(state, is_hurried(state, ending, stamp))
     closed = ClosedRound(
         number=current.number,
         ending=ending,
@@ -80,16 +79,25 @@ def close_round(
         sequence=stamp.sequence,
         time=stamp.time,
     )
-    totals = replace(state.totals, **{ending: getattr(state.totals, ending) + 1})
-    state = replace(state, totals=totals, open=None, last=closed)
+    absent, inactive, money = settle_attendance(state, is_hurried(state, ending, stamp))
     if ending == "rejected":
-        state = with_rejection(state, current, votes)
-    if ending in ("accepted", "rejected") and proposal is not None:
-        state = with_earnings(state, current, proposal, votes)
-    if ending == "accepted" and proposal is not None:
-        state = replace(state, head=proposal.body.candidate, head_size=proposal.body.size)
-    accounts = [member.account for member in state.roster]
-    state = replace(state, money=release(state.money, current.number, accounts))
+        money = with_rejection(money, state, current, votes)
+    head, head_size = state.head, state.head_size
+    if proposal is not None and ending in ("accepted", "rejected"):
+        money = with_earnings(money, state, current, closed, proposal)
+        if ending == "accepted":
+            head, head_size = proposal.body.candidate, proposal.body.size
+    state = replace(
+        state,
+        head=head,
+        head_size=head_size,
+        absent=absent,
+        inactive=inactive,
+        money=release(money, current.number, [member.account for member in state.roster]),
+        totals=replace(state.totals, **{ending: getattr(state.totals, ending) + 1}),
+        open=None,
+        last=closed,
+    )
     if state.seats.ending or 0 < state.params.max_rounds <= current.number:
         return state
     return open_round(state, Round(current.number + 1), stamp)
@@ -97,25 +105,33 @@ def close_round(
 
 def open_round(state: RunState, number: Round, stamp: Stamp) -> RunState:
     """Draw the next turn and freeze who takes part; the run ends when nobody is left."""
-    absent = tuple(0 if place in state.returning else n for place, n in enumerate(state.absent))
-    inactive = state.inactive - state.returning
-    state = with_members(replace(state, absent=absent, inactive=inactive, returning=frozenset()))
-    turn = proposer_for(state.order, state.cursor, members_of(state))
+    state = with_members(with_returned(state))
+    members = members_of(state)
+    turn = proposer_for(state.order, state.cursor, members)
     if turn is None:
         state = with_members(new_epoch(state, number, stamp))
-        turn = proposer_for(state.order, state.cursor, members_of(state))
+        members = members_of(state)
+        turn = proposer_for(state.order, state.cursor, members)
     if turn is None:
         return state
     proposer, cursor = turn
     state = replace(state, cursor=cursor)
     opening = Opening(sequence=stamp.sequence, running_hash=stamp.running_hash, state=state_digest(state))
     deadline = Nanoseconds(stamp.time + state.params.window)
-    return replace(state, open=OpenRound(number, opening, members_of(state), proposer, deadline))
+    return replace(state, open=OpenRound(number, opening, members, proposer, deadline))
 
 
 def members_of(state: RunState) -> frozenset[int]:
     """Who takes part in the next round: those who belong to the run, have enough at stake, and are not absent."""
     return state.staked - state.inactive
+
+
+def with_returned(state: RunState) -> RunState:
+    """Let those count again who were absent and have said that they are back."""
+    if not state.returning:
+        return state
+    absent = tuple(0 if place in state.returning else n for place, n in enumerate(state.absent))
+    return replace(state, absent=absent, inactive=state.inactive - state.returning, returning=frozenset())
 
 
 def with_members(state: RunState) -> RunState:
@@ -125,29 +141,32 @@ def with_members(state: RunState) -> RunState:
     return replace(state, inactive=frozenset(), absent=(0,) * len(state.roster))
 
 
-def with_earnings(state: RunState, current: OpenRound, proposal: Proposal, votes: Sequence[Vote]) -> RunState:
+def with_earnings(
+    money: Money, state: RunState, current: OpenRound, closed: ClosedRound, proposal: Proposal
+) -> Money:
     """Credit a proposal that was accepted, and all votes on one that was decided, from the pool."""
-    assert state.last is not None, "a round that was decided has closed"
-    rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in votes]
-    if state.last.ending == "accepted":
-        contradicted = contradicted_voters(current, votes)
+    if not money.pool:
+        return money
+    rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in closed.votes]
+    if closed.ending == "accepted":
+        contradicted = contradicted_voters(current, closed.votes)
         gains = [
             vote.body.gain
-            for vote in votes
+            for vote in closed.votes
             if vote.body.voter not in contradicted and vote.body.choice is not Choice.UNAVAILABLE
         ]
         shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
         rewards.insert(0, (proposal_reward(gains, len(current.members), state.params), shares))
-    return replace(state, money=with_rewards(state.money, rewards))
+    return with_rewards(money, rewards)
 
 
-def with_rejection(state: RunState, current: OpenRound, votes: Sequence[Vote]) -> RunState:
+def with_rejection(money: Money, state: RunState, current: OpenRound, votes: Sequence[Vote]) -> Money:
     """Take the penalty of a clear rejection from the proposer's stake."""
     choices = counted_choices(current, votes)
     rejects = sum(choice is Choice.REJECT for choice in choices)
     if not is_clear_rejection(rejects, count_of(choices, len(current.members))):
-        return state
-    return replace(state, money=with_penalty(state.money, current.proposer, state.params.penalty_rejected))
+        return money
+    return with_penalty(money, current.proposer, state.params.penalty_rejected)
 
 
 def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:
@@ -156,15 +175,15 @@ def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:
     return ending == "passed" and last is not None and stamp.time <= last.time + state.params.window // 4
 
 
-def settle_attendance(state: RunState, hurried: bool) -> RunState:
-    """Count who was absent from the round before: late votes had until now.
+def settle_attendance(state: RunState, hurried: bool) -> tuple[tuple[int, ...], frozenset[int], Money]:
+    """Count who was absent from the round before, late votes had until now: absences, who is inactive, the money.
 
     Where no proposal reached the topic only the proposer was absent: the others had nothing to vote on.
     Nor were they where a hurried pass took their time: two members could cost the others their stakes.
     """
     last = state.last
     if last is None:
-        return state
+        return state.absent, state.inactive, state.money
     voted = last.proposer in last.present and last.ending != "passed"
     due = last.members if voted and not hurried else {last.proposer}
     absent, inactive, money = list(state.absent), set(state.inactive), state.money
@@ -176,7 +195,7 @@ def settle_attendance(state: RunState, hurried: bool) -> RunState:
             money = with_penalty(money, place, state.params.penalty_absent)
             if absent[place] >= state.params.inactive_after:
                 inactive.add(place)
-    return replace(state, absent=tuple(absent), inactive=frozenset(inactive), money=money)
+    return tuple(absent), frozenset(inactive), money
 
 
 def credit_late_vote(state: RunState, last: ClosedRound, proposal: Proposal, entry: VoteEntry) -> RunState:

@@ -145,8 +145,9 @@ class RunState:
 
         Else who pays a stake first, in a run that starts without any, would decide everything alone.
         """
-        enough = {place for place in self.seated if self.money.stakes[place] >= self.params.stake_min}
-        return frozenset(enough) if 2 * len(enough) > len(self.seated) else self.seated
+        seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
+        enough = frozenset(place for place in seated if stakes[place] >= least)
+        return enough if 2 * len(enough) > len(seated) else seated
 
     @property
     def rounds(self) -> int:
@@ -164,7 +165,7 @@ def state_digest(state: RunState) -> Digest:
     totals, seats = state.totals, state.seats
     body = {
         "run": state.run,
-        "params": state.params.model_dump(mode="json"),
+        "params": state.params,
         "roster": [[member.peer, member.account] for member in state.roster],
         "head": state.head,
         "order": list(state.order),
@@ -178,7 +179,7 @@ def state_digest(state: RunState) -> Digest:
         "leaving": sorted(seats.leaving),
         "expelled": sorted(seats.expelled),
         "amendments": seats.amendments,
-        "pending": [amendment.model_dump(mode="json") for amendment in seats.pending],
+        "pending": list(seats.pending),
         "money": money_form(state.money),
         "totals": [totals.accepted, totals.rejected, totals.neutral, totals.closed, totals.passed],
     }

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import ahead
+from ledger import verifiers as pool
 from ledger.ahead import Ahead, add_all
 from ledger.audit import Audit, audit, judge, report
 from ledger.checkpoint import body_of
@@ -145,6 +146,25 @@ def test_what_was_judged_on_a_forged_verdict_is_judged_again(
     assert_equal(hostile([0, 1, 6, 3, 0, 1, 0]), verifiers)
 
 
+@pytest.mark.parametrize(("each", "in_hand"), [(0, 3), (1, 5), (4, 1)])
+def test_what_the_processes_have_no_time_for_is_checked_here(
+    verifiers: Verifiers, monkeypatch: pytest.MonkeyPatch, each: int, in_hand: int
+) -> None:
+    monkeypatch.setattr(pool, "MAX_EACH", each)
+    monkeypatch.setattr(pool, "MAX_IN_HAND", in_hand)
+    assert assert_equal(ENTRIES, verifiers).ok
+    assert_equal(hostile([0, 1, 6, 3, 0, 1, 0]), verifiers)
+
+
+def test_answers_come_in_the_order_of_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_EACH", 1)
+    with Verifiers(2) as running:
+        for count in range(9):
+            running.give(bytes(count * ROW))
+        assert [len(running.answer()) for _ in range(9)] == list(range(9))
+        assert not running.is_ready
+
+
 def test_a_long_history_is_given_to_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "WORTHWHILE", 1)
     monkeypatch.setattr(ahead, "cores", lambda: 2)
@@ -178,7 +198,7 @@ def test_a_verifier_answers_each_row() -> None:
 
 def test_a_verifier_that_is_gone_is_an_error_of_one_line() -> None:
     with Verifiers(1) as running:
-        running._processes[0].kill()
-        running._processes[0].wait()
+        running._workers[0].process.kill()
+        running._workers[0].process.wait()
         with pytest.raises(LedgerError, match="run the audit again"):
             running.give(bytes(ROW))
