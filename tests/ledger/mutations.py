@@ -121,7 +121,9 @@ def borrowed(value: Json, other: Json, path: str = "") -> Iterator[tuple[str, Js
 def served(entries: Entries, body: bytes) -> Entries:
     """A message's entries with another body, in as many chunks."""
     last = len(entries) - 1
-    pieces = [body[n * CHUNK_BYTES : (n + 1) * CHUNK_BYTES] for n in range(last)] + [body[last * CHUNK_BYTES :]]
+    pieces = [body[n * CHUNK_BYTES : (n + 1) * CHUNK_BYTES] for n in range(last)] + [
+        body[last * CHUNK_BYTES :]
+    ]
     return tuple(
         {**entry, "message": base64.b64encode(piece).decode()}
         for entry, piece in zip(entries, pieces, strict=True)
@@ -205,7 +207,9 @@ def changed_entries(recording: Recording) -> Iterator[Mutation]:
             ]
             chunk = entry["chunk_info"]
             options += [("chunk_info", what, other) for what, other in changes(chunk)]
-            options.append(("chunk_info", " invented", part) if chunk is None else ("chunk_info", " removed", None))
+            options.append(
+                ("chunk_info", " invented", part) if chunk is None else ("chunk_info", " removed", None)
+            )
             for field, what, other in options:
                 changed = (*entries[:n], {**entry, field: other}, *entries[n + 1 :])
                 yield Mutation(f"{field} {what.strip()}", number, changed, stop - start)
@@ -226,7 +230,9 @@ def changed_transactions(recording: Recording) -> Iterator[Mutation]:
             others += [(what, (other,)) for what, other in borrowed(entry, transactions[n + 1])]
         for what, instead in others:
             served = (*rest[0], *instead, *rest[1])
-            times = [each["consensus_timestamp"] for each in (entry, *instead) if "consensus_timestamp" in each]
+            times = [
+                each["consensus_timestamp"] for each in (entry, *instead) if "consensus_timestamp" in each
+            ]
             start = first_after(recording, min(times))
             yield Mutation(f"{kind}{what}", start, transactions=served)
 

@@ -19,7 +19,7 @@ from protocol.state import RunState
 from tests.ledger.chains import Chunk
 from tests.ledger.moneyed import MoneyedRun
 from tests.protocol import acts
-from tests.protocol.world import FUNDER, PEERS, TREASURY, account, propose, verdict, vote_record
+from tests.protocol.world import TREASURY, account, propose, verdict, vote_record
 
 ROUNDS = 200
 CHUNK_BYTES = 1_024

@@ -5,6 +5,7 @@ from typing import get_args
 from ledger.audit import report
 from protocol.messages import Choice
 from protocol.parse import Record
+from protocol.state import Ending
 from tests.ledger.recorded_run import ROUNDS, ops_of, recorded
 from tests.ledger.rewriting import audited
 
@@ -15,7 +16,7 @@ def test_it_has_each_op_and_each_ending_and_holds() -> None:
     assert found["violations"] == []
     assert found["rounds"] == ROUNDS
     assert ops_of(recording) == {record.model_fields["op"].default for record in get_args(Record)}
-    assert {entry["ending"] for entry in found["timeline"]} == set(get_args_of_endings())
+    assert {entry["ending"] for entry in found["timeline"]} == set(get_args(Ending))
     assert {vote["choice"] for entry in found["timeline"] for vote in entry["votes"]} == set(Choice)
     settlements = found["money"]["settlements"]
     assert {(each["kind"], each["outcome"]) for each in settlements} == {
