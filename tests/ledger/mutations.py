@@ -151,11 +151,12 @@ def changed_bodies(recording: Recording) -> Iterator[Mutation]:
 
 
 def moved_messages(recording: Recording) -> Iterator[Mutation]:
-    """Each message, and each chunk, dropped, doubled, or swapped with the next one."""
+    """Each message, and each chunk, dropped, doubled, or swapped with the next one; the history cut before it."""
     spans = recording.spans
     for number, (start, stop) in enumerate(spans):
         entries = recording.entries[start:stop]
         yield Mutation("message dropped", number, (), stop - start)
+        yield Mutation("history cut", number, (), len(recording.entries) - start)
         yield Mutation("message doubled", number, (*entries, *later(entries)), stop - start)
         if number + 1 < len(spans):
             both = recording.entries[start : spans[number + 1][1]]
