@@ -19,7 +19,11 @@ from ledger.mirror import Mirror
 from ledger.pages import write_history
 from node.cli.main import main
 from tests.ledger.chains import TOPIC, Chain, Chunk
+from tests.ledger.localnet_process import Localnet
 from tests.ledger.test_audit import ENTRIES
+from tests.ledger.test_audit_localnet import RealRun
+from tests.ledger.test_audit_localnet import run as on_a_real_network
+from tests.ledger.test_audit_localnet import said as run_audit
 
 Entries = Sequence[dict[str, Any]]
 
@@ -124,3 +128,23 @@ def test_what_is_not_read_as_a_whole_is_not_compared(tmp_path: Path) -> None:
     code, text = said("--topic", TOPIC, "--mirror", "http://127.0.0.1:1", "--follow", "--compare", "http://x")
     assert code == 2
     assert "leave out --follow and --checkpoint" in text
+
+
+def test_a_real_mirror_is_the_same_as_itself_and_as_what_was_saved_of_it(
+    localnet: Localnet, tmp_path: Path
+) -> None:
+    saved = tmp_path / "topic.json"
+
+    def check(played: RealRun) -> None:
+        url = localnet.network.mirror_rest
+        played.found_with_money()
+        status, found = played.audit("--save", saved)
+        played.play()
+        longer, whole = played.audit("--compare", url)
+        assert (status, longer) == (0, 0)
+        assert whole["compared"] == {"url": url, "messages": whole["messages"], "differs": False}
+        status, again = run_audit("--pages", saved, "--compare", url)
+        assert status == 0
+        assert again["compared"]["messages"] == found["messages"] < whole["messages"]
+
+    on_a_real_network(localnet, check)
