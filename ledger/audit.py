@@ -219,6 +219,14 @@ class Audit:
         return self.history.sequence
 
     @property
+    def anchored(self) -> int:
+        """The sequence number up to which a proposal has signed the history; 0 without one."""
+        proposals = [closed.proposal for closed in reversed(self.rounds)]
+        if self.state is not None and self.state.open is not None:
+            proposals = [*self.state.open.proposals, *proposals]
+        return next((signed.body.opening.sequence for signed in proposals if signed is not None), 0)
+
+    @property
     def ok(self) -> bool:
         """Whether everything holds."""
         return self.state is not None and not self.violations
@@ -256,6 +264,7 @@ def report(result: Audit) -> dict[str, Any]:
         "violations": [asdict(violation) for violation in result.violations],
         "ignored": [{"sequence": p.sequence, "reason": p.reason} for p in result.ignored],
         "messages": result.messages,
+        "anchored": result.anchored,
         "compared": None if result.compared is None else asdict(result.compared),
         "head": None if state is None else state.head,
         "credits": {} if state is None else dict(state.money.earned),

@@ -43,20 +43,19 @@ EXAMPLES: dict[str, tuple[str, int | None]] = {
 }
 """For each class a change that shows that it is still there: what, and which message, from the end."""
 CAUGHT = (
-    ("running hash or time", r"breaks at sequence number"),
+    ("running hash", r"expected running hash"),
+    ("form of an entry", r"breaks at sequence number|saved history"),
     ("hidden record", r"said to be a chunk"),
     ("anchor", r"reads another history|not based on the head"),
-    ("signature", r"does not verify|signatures"),
-    ("form", r"malformed|with two votes|refused|not canonical"),
+    ("signature", r"does not verify|\d signatures"),
+    ("form of a record", r"malformed|with two votes|two members"),
+    ("treasury", r"the treasury"),
+    ("money", r"settlement|payment|transfer|a topup|a fund|rotation"),
     ("tally", r"whose votes say"),
-    (
-        "turn, round or member",
-        r"turn of|round|vote of|nobody in the roster|no genesis|second genesis|fault|member",
-    ),
-    ("another run", r"of another run|in another run"),
-    ("money", r"settle|payment|transfer|treasury|deposit|fund|topup|rotation|holds|ledger"),
-    ("number or size", r"amendment|join|candidate|leave|epoch"),
+    ("run", r"(of|in|from) another run|for topic|no genesis|a second genesis"),
+    ("turn", r"round|turn|a vote of|nobody in the roster|evidence|amendment|a join|a candidate"),
 )
+"""By what a violation says, what has caught a change: the first that fits."""
 
 
 @cache

@@ -8,6 +8,7 @@ from protocol.parse import Record
 from protocol.state import Ending
 from tests.ledger.recorded_run import ROUNDS, ops_of, recorded
 from tests.ledger.rewriting import audited
+from tests.ledger.survivors import tail_of
 
 
 def test_it_has_each_op_and_each_ending_and_holds() -> None:
@@ -24,6 +25,7 @@ def test_it_has_each_op_and_each_ending_and_holds() -> None:
         ("payment", "failed"),
         ("rotation", "settled"),
     }
+    assert found["anchored"] == recording.spans[tail_of(recording)][0] == found["timeline"][-2]["sequence"]
     account = found["money"]["account"]
     assert (account["key"], account["source"], len(account["unclaimed"])) == ("holds", "mirror", 1)
     assert any(len(chunks) > 1 for chunks in map(range, *zip(*recording.spans, strict=True)))
