@@ -180,8 +180,7 @@ def summary(result: Audit) -> str:
         f"  {facts['rounds']} rounds: {facts['accepted']} accepted, {facts['rejected']} rejected, "
         f"{facts['neutral']} neutral, {facts['closed']} closed, {facts['passed']} passed",
         f"  head {facts['head']}",
-        f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect; "
-        f"signed by a proposal up to message {facts['anchored']}",
+        f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
     lines += [f"  {result.compared}"] if result.compared else []
     lines += [f"  {violation}" for violation in result.violations]
