@@ -21,8 +21,9 @@ from protocol.errors import Ignore, Invalid
 from protocol.fields import Model
 from protocol.fold import Found, apply, lookup, read
 from protocol.ids import Nanoseconds, PublicKey, TopicId
+from protocol.motions import FaultRecord
 from protocol.parse import Record, parse_record
-from protocol.records import Stamp
+from protocol.records import PassRecord, Stamp
 from protocol.signing import Checker, checked_by, holds
 from protocol.state import ClosedRound, RunState
 from protocol.transfers import Lookup, TransactionId
@@ -173,7 +174,8 @@ class Audit:
         sequence = found.message.sequence
         if self.state is None and found.after is not None:
             self.began = found.message.time
-        if found.fault is None:
+        is_plain = found.fault is None and not isinstance(found.record, PassRecord | FaultRecord)
+        if is_plain:
             self.evidence.take_verified(found.checks, sequence)
         elif self.state is not None and found.record is not None:
             self.evidence.take(self.state, found.record, sequence)

@@ -29,6 +29,8 @@ from protocol.transfers import TransactionId
 Losses = tuple[tuple[int, Tinybar], ...]
 """What members lost, by place; none is 0."""
 Outcome = Literal["open", "settled", "failed"]
+EVENTS = frozenset({"fund", "topup", "join", "leave", "params", "upgrade", "end", "fault", "rotate"})
+"""Records of which there is an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,8 @@ class Book:
         """Note what a record did that took one state to another."""
         if isinstance(record, PassRecord) and before.last and is_hurried(before, "passed", stamp):
             self.hurried.add(before.last.number)
-        event = _event(before, record, after, stamp)
-        if event is not None:
-            self.events.append(event)
+        if record.op in EVENTS:
+            self.events.append(_event(before, record, after, stamp))
         if before.money.treasury is None:
             return
         self._note_round(before, after)
@@ -227,7 +228,7 @@ def _held(money: Money) -> Sequence[int]:
     return held
 
 
-def _event(before: RunState, record: Record, after: RunState, stamp: Stamp) -> Event | None:
+def _event(before: RunState, record: Record, after: RunState, stamp: Stamp) -> Event:
     event = Event(stamp.sequence, stamp.time, record.op)
     match record:
         case FundRecord():
@@ -261,7 +262,7 @@ def _event(before: RunState, record: Record, after: RunState, stamp: Stamp) -> E
             words = [f"{n} of {', '.join(map(str, k))}" for n, k in ((old.required, old.places),
                      (new.required, new.keys))]  # fmt: skip
             return replace(event, number=new.number, changes=(("keys", words[0], words[1]),))
-    return None
+    return event
 
 
 def _changes(before: RunState, after: RunState) -> tuple[tuple[str, str, str], ...]:

@@ -1,4 +1,4 @@
-"""Contradictions: two signed bodies of one kind, round and member that differ (SPEC.md, step).
+"""Contradictions: two signed bodies of one kind, round and member that differ, or a proposal and a pass (SPEC.md).
 
 An honest participant never signs two, whatever it forgets in a crash; so both signatures together are proof, and
 it does not matter whether the records that carry them had an effect.
@@ -12,8 +12,10 @@ from protocol.errors import Invalid
 from protocol.fields import Model
 from protocol.ids import PublicKey, Round, Signature
 from protocol.messages import ProposalBody, VoteBody
+from protocol.motions import FaultRecord
 from protocol.parse import Record
 from protocol.records import (
+    PassRecord,
     ProposalEntry,
     ProposeRecord,
     VerdictRecord,
@@ -25,9 +27,12 @@ from protocol.records import (
 from protocol.signing import signing_digest, verify
 from protocol.state import RunState
 
-Kind = Literal["proposal", "vote"]
+Kind = Literal["proposal", "vote", "pass", "turn"]
+"""What was signed, or, of a contradiction, `turn`: a proposal and a pass."""
 Slot = tuple[Kind, Round, int]
 """What a member may fill once: kind, round, the member's place."""
+CONTRADICTIONS = {"proposal": "two proposals", "vote": "two votes", "turn": "a proposal and a pass"}
+"""What a member signed that excludes each other, in words."""
 Signed = ProposalBody | VoteBody
 Shown = dict[Slot, tuple[bytes, int]]
 """By slot, what was signed (32 bytes), and the sequence number of the message that showed it."""
@@ -63,7 +68,7 @@ class Evidence:
     """In the order in which they came to light; one is enough for a slot."""
 
     def take(self, state: RunState, record: Record, sequence: int) -> None:
-        """Look at all that is signed in a record that had no effect."""
+        """Look at all that is signed in a record, whether or not it had an effect on the state."""
         for kind, round, member, body, signature in _signed(state, record):
             slot = (kind, round, member)
             digest = signing_digest(kind, body)
@@ -98,6 +103,12 @@ class Evidence:
         first = self._shown(slot[1]).setdefault(slot, (digest, sequence))
         if first[0] != digest and slot not in self.found:
             self.found[slot] = Equivocation(*slot, first[1], sequence)
+        kind, round, member = slot
+        if kind == "vote":
+            return
+        other = self._shown(round).get(("proposal" if kind == "pass" else "pass", round, member))
+        if other is not None and ("turn", round, member) not in self.found:
+            self.found["turn", round, member] = Equivocation("turn", round, member, other[1], sequence)
 
     def _shown(self, round: Round) -> Shown:
         signed, sequence = self.once.pop(round, ((), 0))
@@ -122,6 +133,14 @@ def _slot(body: Signed) -> Slot:
 
 def _signed(state: RunState, record: Record) -> Iterator[tuple[Kind, Round, int, Model, Signature]]:
     """Kind, round, member, body and signature of what a record carries of members of the roster."""
+    if isinstance(record, PassRecord):
+        yield from _passed(state, record)
+        return
+    if isinstance(record, FaultRecord):
+        if record.member < len(state.roster):
+            for each in (record.first, record.second):
+                yield each.kind, each.body.round, record.member, each.body, each.sig
+        return
     entry: ProposalEntry
     votes: tuple[VoteEntry, ...] = ()
     if isinstance(record, VerdictRecord):
@@ -143,3 +162,11 @@ def _signed(state: RunState, record: Record) -> Iterator[tuple[Kind, Round, int,
     for vote in (vote_of(given, state.run, round, digest) for given in votes):
         if vote.body.voter < size:
             yield "vote", round, vote.body.voter, vote.body, vote.signature
+
+
+def _passed(state: RunState, record: PassRecord) -> Iterator[tuple[Kind, Round, int, Model, Signature]]:
+    """A pass says its round, and not whose turn it was: that of the last two rounds is known."""
+    body = record.body
+    for turn in (state.open, state.last):
+        if turn is not None and turn.number == body.round:
+            yield "pass", body.round, turn.proposer, body, record.sig

@@ -206,11 +206,15 @@ def expected_keys(money: Money, in_progress: Iterable[Transfer]) -> TreasuryKeys
 
 def has_key(account: AccountEntry, keys: TreasuryKeys, state: RunState) -> bool:
     """Whether an account's key is that of some members; in which order they stand in it makes no difference."""
-    shown: SharedKey | None = None
-    if account.key is not None and account.key.type == "ProtobufEncoded":
-        shown = shared_key(bytes.fromhex(account.key.key))
+    shown = key_of(account)
     wanted = {state.roster[place].key for place in keys.places}
     return shown is not None and shown.required == keys.required and set(shown.keys) == wanted
+
+
+def key_of(account: AccountEntry) -> SharedKey | None:
+    """The m-of-n key that an account is shown to have; None when it has one of another kind."""
+    key = account.key
+    return None if key is None or key.type != "ProtobufEncoded" else shared_key(bytes.fromhex(key.key))
 
 
 def _treasury(money: Money) -> AccountId:

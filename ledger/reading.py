@@ -14,20 +14,21 @@ from pydantic import ValidationError
 from ledger.audit import Audit, judge, stamp_of
 from ledger.chunks import Dropped
 from ledger.holding import Holding, check_holding
-from ledger.holdings import MAX_HISTORY
-from ledger.lookup import FileTransfers, MirrorTransfers, parts_of, transfer_of
+from ledger.lookup import LAG, FileTransfers, MirrorTransfers, parts_of, transfer_of
 from ledger.mirror import LAST, Mirror
 from ledger.pages import AccountEntry, RawEntry, SavedHistory, TransactionEntry, cause_of, nanoseconds
 from ledger.topic import HistoryBroken, LedgerError, TopicMessage
 from protocol.errors import ProtocolError
 from protocol.fold import Found, lookup, names_transfer
-from protocol.ids import AccountId, Nanoseconds
+from protocol.ids import EPOCH, AccountId, Nanoseconds
 from protocol.parse import parse_record
 from protocol.signing import holds
 from protocol.transfers import Lookup, Named, TransactionId
 
 MAX_READ = 20_000
 """Transactions of a treasury that are all read; of those after them only what it paid, so that dust stops no audit."""
+MAX_DEBITS = 200_000
+"""The most payments that one reading takes, about what a saved history holds: only its key holders can make some."""
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds to wait before what does not add up is read again: a mirror's machines may differ for a while."""
 
@@ -47,6 +48,9 @@ class Reader:
         self._mirror = mirror
         self._result = result
         self._transfers = MirrorTransfers(mirror)
+        # Of what is over for a while a mirror knows all: waiting would make nonsense on the topic expensive.
+        self._at_once = MirrorTransfers(mirror, _no_wait)
+        self._reached = EPOCH
         self._heard = heard
         self._keep = keep
         self._messages: list[RawEntry] = []
@@ -65,10 +69,16 @@ class Reader:
                 return
             await self._read_treasury(treasury, before)
             faults = self._faults() - self._known
-            if pause is None or not faults:
-                self._known |= faults
+            if not faults and not self._is_behind:
                 return
-            await anyio.sleep(pause)
+            if pause is not None:
+                await anyio.sleep(pause)
+        self._known |= faults
+        if self._is_behind:
+            raise LedgerError(
+                f"the mirror at {self._mirror.url} shows messages later than all that it knows of the ledger; "
+                "try again, or use another mirror"
+            )
 
     async def saved(self) -> SavedHistory:
         """All that was read, and the transactions that records name, as the mirror returned it. Raises LedgerError."""
@@ -83,6 +93,11 @@ class Reader:
     def _treasury(self) -> AccountId | None:
         state = self._result.state
         return None if state is None or self._result.broken else state.money.treasury
+
+    @property
+    def _is_behind(self) -> bool:
+        holding = self._result.holding
+        return holding is None or holding.cut < self._result.history.time
 
     def _faults(self) -> set[str]:
         result = self._result
@@ -126,8 +141,13 @@ class Reader:
             wanted = lookup(self._result.state, parse_record(message.body), stamp_of(message))
             if isinstance(wanted, Named):
                 self._names[wanted.id] = None
-            return () if wanted is None else await self._transfers.find(wanted)
+            return () if wanted is None else await (await self._transfers_at(message.time)).find(wanted)
         return ()
+
+    async def _transfers_at(self, time: Nanoseconds) -> MirrorTransfers:
+        if self._reached < time + LAG:
+            self._reached = await self._mirror.latest()
+        return self._transfers if self._reached < time + LAG else self._at_once
 
     async def _read_treasury(self, treasury: AccountId, before: Holding) -> None:
         """Take what is new of the treasury, and the messages up to then."""
@@ -157,9 +177,11 @@ class Reader:
             if entries:
                 since = Nanoseconds(nanoseconds(entries[-1]["consensus_timestamp"]) + 1)
             entries += await self._mirror.transactions(
-                treasury, since, holding.cut, debits=True, limit=MAX_HISTORY
+                treasury, since, holding.cut, debits=True, limit=MAX_DEBITS
             )
         holding.take(treasury, (transfer_of(TransactionEntry.model_validate(entry)) for entry in entries))
+        if entries:
+            holding.reached = nanoseconds(entries[-1]["consensus_timestamp"])
         if self._keep:
             self._transactions |= {entry["consensus_timestamp"]: entry for entry in entries}
 
@@ -185,6 +207,10 @@ def account_of(page: RawEntry) -> AccountEntry:
         raise LedgerError(
             f"a malformed account ({cause_of(error)}); use another mirror, or save again"
         ) from error
+
+
+async def _no_wait(seconds: float) -> None:
+    pass
 
 
 def _known(found: Found, wanted: Lookup) -> Found:

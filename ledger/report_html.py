@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from ledger.charts import CHOICES, credits_chart, line_class, money, percent, unit, votes_chart
+from ledger.evidence import CONTRADICTIONS
 from ledger.markup import Child, Markup, join, tag
 from ledger.report_money import money_sections
 
@@ -73,13 +74,13 @@ def _evidence(found: Report) -> Markup | None:
         tag("h2", f"{_count(len(proofs), 'equivocation')} proven"),
         tag(
             "p",
-            "A member signed two bodies that differ: its fault, and none of the history. See docs/audit.md.",
+            "A member signed what excludes each other: its fault, and none of the history. See docs/audit.md.",
         ),
         _listed(
             proofs,
             lambda e: join(
                 tag("b", f"messages {e['first']} and {e['second']}"),
-                f"two {e['kind']}s of member {e['member']} in round {e['round']}",
+                f"{CONTRADICTIONS.get(e['kind'], e['kind'])} of member {e['member']} in round {e['round']}",
             ),
         ),
         cls="warn",

@@ -31,6 +31,10 @@ def pay(view: View, state: RunState, place: int, now: Nanoseconds) -> tuple[View
     outcome = payment.outcome
     if outcome is None or now < record_time(payment, state, place):
         return view, ()
+    if payment.sent is not None and not outcome.succeeded and payout is not None:
+        # It had no effect that it failed: our mirror may have been behind, so have it looked at again.
+        view = replace(view, payment=replace(payment, outcome=None, sent=None))
+        return view, (Cosign(settlement.number, payout),)
     record: Record
     if outcome.succeeded and outcome.transaction is not None:
         record = SettledRecord(run=state.run, number=settlement.number, transaction=outcome.transaction)

@@ -16,6 +16,7 @@ from ledger.audit import Audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
 from ledger.compare import Comparison
 from ledger.compare import compare as side_by_side
+from ledger.evidence import CONTRADICTIONS
 from ledger.files import write_whole
 from ledger.lookup import FileTransfers
 from ledger.mirror import Mirror
@@ -67,7 +68,7 @@ def command(
     following: bool,
     as_json: bool,
 ) -> None:
-    """Check a run from its topic alone: history, signatures, turns, tallies and credits.
+    """Check a run from its topic alone: history, signatures, turns, tallies and money.
 
     Exits 0 when it all holds, 1 with every violation listed, 2 when the audit could not be run.
     """
@@ -185,7 +186,8 @@ def summary(result: Audit) -> str:
     lines += [f"  {result.compared}"] if result.compared else []
     lines += [f"  {violation}" for violation in result.violations]
     lines += [
-        f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
+        f"  messages {e['first']} and {e['second']}: "
+        f"{CONTRADICTIONS[e['kind']]} of member {e['member']} in round {e['round']}"
         for e in facts["equivocations"]
     ]
     lines += money_lines(facts)

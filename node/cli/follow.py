@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import anyio
 
 from ledger.audit import Audit
+from ledger.evidence import CONTRADICTIONS
 from ledger.holding import check_holding
 from ledger.mirror import Mirror
 from ledger.reading import Reader
@@ -77,7 +78,7 @@ class News:
         for proof in proofs:
             yield (
                 f"messages {proof.first} and {proof.second}: "
-                f"two {proof.kind}s of member {proof.member} in round {proof.round}"
+                f"{CONTRADICTIONS[proof.kind]} of member {proof.member} in round {proof.round}"
             )
         for closed in rounds:
             yield round_line(closed)

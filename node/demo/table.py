@@ -57,11 +57,10 @@ def plain_line(standing: Standing, index: int, families: Sequence[str]) -> str:
 
 def payment_line(settlement: Settlement, fee: Tinybar) -> str:
     """One payment out of the treasury as a line of text."""
-    amount = sum(paid for _, paid in settlement.payees) / 1e8
-    return (
-        f"settlement {settlement.number}: {len(settlement.payees)} accounts were paid {amount:.2f} hbar, signed by "
-        f"more than half of the members; the ledger charged {fee / 1e8:.4f}"
-    )
+    amount, count = sum(paid for _, paid in settlement.payees) / 1e8, len(settlement.payees)
+    accounts = "one account" if count == 1 else f"{count} accounts"
+    paid = f"the treasury paid {amount:.2f} hbar to {accounts}"
+    return f"settlement {settlement.number}: {paid}, for a fee of {fee / 1e8:.4f}"
 
 
 def live_view(standing: Standing, families: Sequence[str], progress: Progress) -> RenderableType:

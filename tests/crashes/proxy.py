@@ -42,6 +42,13 @@ class Proxy:
         self._kill()
         self.fired.set()
 
+    async def close(self) -> None:
+        """End the connections that are left."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        while self._tasks:
+            await asyncio.sleep(0)
+
     async def on_call(self, caller: asyncio.StreamReader, to_caller: asyncio.StreamWriter) -> None:
         """One connection, both ways, until either end closes it or the point is reached."""
         with suppress(OSError):
@@ -89,3 +96,4 @@ async def proxy_to(target: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         server.close()
+        await proxy.close()

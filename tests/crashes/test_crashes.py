@@ -15,7 +15,6 @@ import anyio
 import pytest
 
 from ledger.chunks import History
-from ledger.holdings import balance_at, treasury_entries
 from ledger.lookup import MirrorTransfers, found_for, transfer_of
 from ledger.mirror import Mirror
 from ledger.outbox import Message, Outbox
@@ -31,9 +30,10 @@ from protocol.state import RunState
 from protocol.transfers import Transfer
 from tests.crashes.proxy import Point
 from tests.crashes.settling import ALIVE, Settling, settling
+from tests.e2e.conftest import roundabout
 from tests.protocol.world import is_conserved
 
-FURTHEST = 40
+FURTHEST = 50
 """Pieces that pass the proxy until somebody is killed, at most: about a round."""
 PATIENCE = 20.0
 
@@ -67,7 +67,7 @@ async def kill(run: Settling, name: str, chance: random.Random) -> bool:
 async def test_whoever_is_killed_nothing_is_lost_or_done_twice(
     tmp_path: Path, daemons: int, localnets: int
 ) -> None:
-    chance = random.Random(100 * daemons + localnets)
+    chance = random.Random(f"{daemons} daemons, {localnets} networks")
     async with settling(tmp_path) as run:
         for place in ALIVE:
             # Only the calls of the first daemon pass the proxy.
@@ -112,8 +112,8 @@ async def check(run: Settling) -> None:
     async with Mirror(run.network.mirror_rest) as mirror:
         messages = [message async for message in history(mirror, run)]
         state, effects = await folded(mirror, run, messages)
-        entries = await treasury_entries(mirror, run.treasury)
-        balance, _ = await balance_at(mirror, run.treasury)
+        entries = await mirror.transactions(run.treasury)
+        balance = (await mirror.account(run.treasury)).balance.balance
         held = [(await mirror.account(payee)).balance.balance for payee in run.payees]
     transfers = [transfer_of(TransactionEntry.model_validate(entry)) for entry in entries]
     check_payments(run, messages, effects, state, transfers)
@@ -121,6 +121,10 @@ async def check(run: Settling) -> None:
     assert held == [dict(state.money.paid).get(payee, 0) for payee in run.payees]
     assert is_conserved(state)
     check_records(run, messages, effects)
+    audited = await anyio.to_thread.run_sync(
+        roundabout, "audit", "--topic", run.topic, "--mirror", run.network.mirror_rest
+    )
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
 async def history(mirror: Mirror, run: Settling):

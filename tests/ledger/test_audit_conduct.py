@@ -10,6 +10,7 @@ from ledger.audit import audit, report
 from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Ppm
 from protocol.messages import Choice, Contributor
+from protocol.motions import FaultRecord, SignedVote
 from tests.ledger.chains import TOPIC
 from tests.ledger.moneyed import MoneyedRun
 from tests.ledger.test_audit import ENTRIES, PLAYED, ChainedRun
@@ -72,6 +73,40 @@ def test_one_invalid_record_with_both_votes_names_itself_twice() -> None:
     assert found["ok"] is False
     (proof,) = found["equivocations"]
     assert (proof["member"], proof["first"], proof["second"]) == (voter, sequence, sequence)
+
+
+def test_a_pass_and_a_proposal_are_evidence_in_either_order() -> None:
+    run = ChainedRun()
+    late = propose(run.proposal())
+    proposer = run.current.proposer
+    run.put(run.pass_turn())
+    run.put_wrong(late)
+    other = run.current.proposer
+    run.put(propose(run.proposal()))
+    run.put_wrong(run.pass_turn())
+    found = found_in(run)
+    assert found["equivocations"] == [
+        {"kind": "turn", "round": 1, "member": proposer, "first": 2, "second": 3},
+        {"kind": "turn", "round": 2, "member": other, "first": 4, "second": 5},
+    ]
+
+
+def test_a_pass_by_somebody_else_proves_nothing() -> None:
+    run = ChainedRun()
+    run.put(propose(run.proposal()))
+    run.put_wrong(run.pass_turn(by=run.voters[0]))
+    assert found_in(run)["equivocations"] == []
+
+
+def test_the_evidence_of_a_fault_is_shown_where_nothing_else_showed_it() -> None:
+    run = ChainedRun()
+    proposal, voter = run.proposal(), run.voters[0]
+    votes = [run.vote(proposal, voter, choice) for choice in (Choice.APPROVE, Choice.REJECT)]
+    first, second = (SignedVote(body=vote.body, sig=vote.signature) for vote in votes)
+    run.put(FaultRecord(member=voter, first=first, second=second))
+    found = found_in(run)
+    assert found["equivocations"] == [{"kind": "vote", "round": 1, "member": voter, "first": 2, "second": 2}]
+    assert [event["op"] for event in found["events"]] == ["fault"]
 
 
 def test_an_old_round_is_not_forgotten() -> None:

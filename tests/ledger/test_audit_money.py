@@ -11,6 +11,7 @@ from ledger.ahead import Ahead
 from ledger.audit import Audit, audit, report
 from ledger.checkpoint import audit_of, body_of
 from ledger.holding import Holding
+from ledger.keys import sdk_key
 from ledger.lookup import FileTransfers
 from ledger.mirror import LAST
 from ledger.pages import SavedHistory
@@ -18,14 +19,30 @@ from ledger.reading import take_saved
 from ledger.verifiers import Verifiers
 from protocol.errors import ProtocolError
 from protocol.fields import canonical
-from protocol.ids import SECOND, AccountId, Nanoseconds
+from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
 from protocol.messages import Choice
-from protocol.motions import EndBody, EndRecord, FaultRecord, LeaveBody, LeaveRecord, SignedVote
+from protocol.motions import (
+    EndBody,
+    EndRecord,
+    FaultRecord,
+    JoinBody,
+    JoinRecord,
+    LeaveBody,
+    LeaveRecord,
+    ParamsBody,
+    ParamsRecord,
+    RotateBody,
+    RotateRecord,
+    SignedVote,
+    UpgradeBody,
+    UpgradeRecord,
+)
 from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.signing import sign
+from protocol.transfers import SharedKey
 from tests.ledger.chains import TOPIC
 from tests.ledger.moneyed import RULES, THIEF, MoneyedRun, finished, opened, paid, pay
-from tests.protocol.world import FEE, FUNDER, SECRETS, TREASURY, verdict, vote_record
+from tests.protocol.world import FEE, FUNDER, PEERS, SECRETS, TREASURY, account, verdict, vote_record
 
 
 def reasons(result: Audit) -> list[str]:
@@ -234,6 +251,55 @@ def test_members_come_and_go_in_the_report() -> None:
     assert (member["lost_faults"], member["staked"], member["standing"]) == (500, 0, "expelled")
     assert found["participants"][2]["standing"] == "leaving"
     assert sum(now["deposits"] for now in found["money"]["history"][-1:]) == 1_002_000
+
+
+def signed(run: MoneyedRun, kind: str, body: Any) -> tuple[Any, ...]:
+    return tuple((place, sign(SECRETS[place], kind, body)) for place in sorted(run.now.staked))
+
+
+def test_joins_rules_learners_and_keys_are_events() -> None:
+    run = MoneyedRun(pool=1_000_000, **RULES)
+    stake = run.pay("join", PEERS[4], 900)
+    wants = JoinBody(
+        run=run.now.run, peer=PEERS[4], account=account(4), stake=Tinybar(900), transaction=stake, term=1
+    )
+    run.put(
+        JoinRecord(body=wants, sig=sign(SECRETS[4], "join", wants), signatures=signed(run, "join", wants))
+    )
+    rules = ParamsBody(
+        run=run.now.run, number=1, params=run.now.params.model_copy(update={"reward_vote": 20})
+    )
+    run.put(ParamsRecord(body=rules, signatures=signed(run, "params", rules)))
+    learner = run.now.params.learner.model_copy(update={"name": "better"})
+    upgrade = UpgradeBody(run=run.now.run, number=2, learner=learner)
+    run.put(UpgradeRecord(body=upgrade, signatures=signed(run, "upgrade", upgrade)))
+    keys = RotateBody(run=run.now.run, number=1, required=2, keys=(0, 1))
+    run.put(RotateRecord(body=keys, signatures=signed(run, "rotate", keys)))
+    found = report(finished(run))
+    assert found["ok"]
+    joined, changed, upgraded, rotated = found["events"][1:]
+    assert (joined["op"], joined["member"], joined["amount"]) == ("join", 4, 900)
+    assert (joined["account"], joined["transaction"]) == (account(4), stake)
+    assert changed["changes"] == {"reward_vote": ["10", "20"]}
+    assert upgraded["changes"]["learner"][1].startswith("better ")
+    assert rotated["changes"] == {"keys": ["3 of 0, 1, 2, 3", "2 of 0, 1"]}
+    assert found["participants"][4]["standing"] == "joining"
+    assert found["money"]["settlements"][0]["kind"] == "rotation"
+
+    # Executed, though no record says so yet: the key is the next members'.
+    settlement = run.now.money.settlement
+    assert settlement is not None
+    run.time += SECOND
+    done = run.ledger.put(run.time, TREASURY, {}, str(settlement.sequence), name="CRYPTOUPDATEACCOUNT")
+    next_keys = SharedKey(2, tuple(run.now.roster[place].key for place in (1, 0)))
+    page = sdk_key(next_keys).to_proto_key().SerializeToString().hex()
+    accounts = (shown(held(run), {"_type": "ProtobufEncoded", "key": page}),)
+    result = finished(run, accounts)
+    assert (result.violations, result.checked and result.checked.key) == ([], True)
+    run.put(SettledRecord(run=run.now.run, number=1, transaction=done))
+    result = finished(run, accounts)
+    assert result.violations == []
+    assert report(result)["money"]["keys"] == {"required": 2, "members": [0, 1]}
 
 
 MOVES = [

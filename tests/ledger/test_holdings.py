@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import anyio
@@ -24,15 +23,14 @@ from ledger.hiero import (
     _Node,
 )
 from ledger.hiero import Network as SdkNetwork
-from ledger.holdings import account_key, balance_at, entries_to_save, treasury_entries
-from ledger.lookup import FileTransfers, MirrorTransfers
-from ledger.mirror import Mirror
+from ledger.holding import key_of
+from ledger.lookup import FileTransfers, MirrorTransfers, parts_of
 from ledger.pages import read_history, write_history
 from ledger.topic import LedgerError
 from protocol.ids import AccountId, PublicKey, Tinybar
 from protocol.transfers import Named, Outgoing, SharedKey, TransactionId
 from tests.ledger.localnet_process import Localnet
-from tests.ledger.shown import PAYER, TREASURY, Shown, at, entry, name_of, paid
+from tests.ledger.shown import PAYER, TREASURY, Shown, entry, paid
 
 BACKENDS = ("asyncio", "trio")
 HBAR = 100_000_000
@@ -171,11 +169,9 @@ def test_an_unknown_transaction_is_asked_for_again_and_not_found(localnet):
 def test_an_audit_finds_the_same_in_a_saved_history(localnet, treasury, tmp_path):
     async def test(operator: Hedera) -> None:
         names = [treasury.deposit, treasury.payout, treasury.other, treasury.other, TransactionId("none")]
-        entries = await entries_to_save(operator.mirror, treasury.account, names)
-        times = [entry["consensus_timestamp"] for entry in entries]
-        assert times == sorted(set(times))
-        whole = await treasury_entries(operator.mirror, treasury.account)
-        assert len(entries) == len(whole) + 1, "and the one that is not the treasury's"
+        entries = list(await operator.mirror.transactions(treasury.account))
+        for parts in filter(None, map(parts_of, names)):
+            entries += await operator.mirror.transaction(*parts)
         path = tmp_path / "history.json"
         write_history(path, [], entries)
         offline, online = (
@@ -187,14 +183,9 @@ def test_an_audit_finds_the_same_in_a_saved_history(localnet, treasury, tmp_path
         for lookup in (*lookups, Outgoing(treasury.account, 0, end), Outgoing(treasury.payee, 0, end)):
             assert offline.found(lookup) == await online.find(lookup)
         assert (
-            sum(t.moved(treasury.account) for t in map(offline_transfer, entries))
-            == (await balance_at(operator.mirror, treasury.account))[0]
+            sum(transfer.moved(treasury.account) for transfer in offline.moving(treasury.account))
+            == (await operator.mirror.account(treasury.account)).balance.balance
         )
-
-    def offline_transfer(entry: dict[str, Any]) -> Any:
-        mark = "?scheduled" if entry["scheduled"] else ""
-        (found,) = FileTransfers([entry]).found(Named(TransactionId(entry["transaction_id"] + mark)))
-        return found
 
     run(localnet, test)
 
@@ -202,12 +193,12 @@ def test_an_audit_finds_the_same_in_a_saved_history(localnet, treasury, tmp_path
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_balance_and_key(localnet, treasury, backend):
     async def test(operator: Hedera) -> None:
-        assert await account_key(operator.mirror, treasury.account) == treasury.key
-        assert await account_key(operator.mirror, treasury.payee) is None, "a single key is not shared"
-        balance, time = await balance_at(operator.mirror, treasury.payee)
-        assert (balance, time) == (501, await operator.mirror.latest())
+        assert key_of(await operator.mirror.account(treasury.account)) == treasury.key
+        payee = await operator.mirror.account(treasury.payee)
+        assert key_of(payee) is None, "a single key is not shared"
+        assert payee.balance.balance == 501
         with pytest.raises(LedgerError, match="knows nothing of account"):
-            await balance_at(operator.mirror, AccountId("0.0.999999"))
+            await operator.mirror.account_page(AccountId("0.0.999999"))
 
     run(localnet, test, backend)
 
@@ -252,29 +243,15 @@ def test_filters_are_those_of_the_public_mirrors(localnet, treasury):
         assert rest.get("/transactions?type=both").status_code == 400
 
 
-def test_a_mirror_that_does_not_date_a_balance_is_refused():
-    content = {"account": TREASURY, "balance": {"balance": 1, "timestamp": None}, "key": None}
-
-    async def main() -> None:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200, json=content))
-        async with Mirror("http://127.0.0.1:1", transport=transport) as mirror:
-            assert await account_key(mirror, AccountId(TREASURY)) is None
-            await balance_at(mirror, AccountId(TREASURY))
-
-    with pytest.raises(LedgerError, match="does not say when") as caught:
-        anyio.run(main)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_whole_history_is_read_both_ways_page_by_page():
+def test_the_first_of_many_transactions_are_read_page_by_page():
     entries = [paid(n, n) if n % 2 else entry(n, n, {TREASURY: 5, PAYER: -5}) for n in range(250)]
-    elsewhere = entry(900, 900, {PAYER: -5, "0.0.9": 5})
-    shown = Shown([*entries, elsewhere])
+    shown = Shown([*entries, entry(900, 900, {PAYER: -5, "0.0.9": 5})])
 
-    async def main(names: list[str]) -> tuple[Any, ...]:
+    async def main(limit: int, is_part: bool) -> tuple[Any, ...]:
         async with shown.mirror() as mirror:
-            return await entries_to_save(mirror, AccountId(TREASURY), map(TransactionId, names))
+            return await mirror.transactions(AccountId(TREASURY), limit=limit, is_part=is_part)
 
-    assert list(anyio.run(main, [])) == entries
-    assert list(anyio.run(partial(main, [name_of(900), name_of(901), name_of(3)]))) == [*entries, elsewhere]
-    assert at(900) > at(249)
+    assert list(anyio.run(main, 250, False)) == list(anyio.run(main, 300, True)) == entries
+    assert list(anyio.run(main, 120, True)) == entries[:120]
+    with pytest.raises(LedgerError, match="too many to read"):
+        anyio.run(main, 249, False)
