@@ -10,6 +10,7 @@ from typing import Any
 
 from ledger.book import Book
 from ledger.chunks import Dropped, History
+from ledger.compare import Comparison
 from ledger.evidence import Check, Evidence
 from ledger.holding import Holding, HoldingCheck, check_holding
 from ledger.money_report import event_entry, money_part, str_time
@@ -72,6 +73,15 @@ def stamp_of(message: TopicMessage) -> Stamp:
     return Stamp(message.sequence, message.time, message.running_hash)
 
 
+def is_record(raw: bytes) -> bool:
+    """Whether some bytes are a record."""
+    try:
+        parse_record(raw)
+    except (Ignore, Invalid):
+        return False
+    return True
+
+
 def nothing(wanted: Lookup) -> Found:
     """What there is to be found of money in a history without transactions."""
     return ()
@@ -126,6 +136,8 @@ class Audit:
     """Consensus time of the genesis record."""
     broken: bool = False
     """The history does not chain: nothing after that point is believed."""
+    compared: Comparison | None = None
+    """How far another mirror says the same; None where none was asked."""
     history: History = field(init=False)
     """Where in the topic it stands."""
 
@@ -157,7 +169,7 @@ class Audit:
     def take(self, found: "Judged | Dropped") -> None:
         """Take over what has become of the next message."""
         if isinstance(found, Dropped):
-            self.ignored.append(Passed(found.sequence, f"dropped: {found.reason}"))
+            self._drop(found)
             return
         sequence = found.message.sequence
         if self.state is None and found.after is not None:
@@ -177,9 +189,17 @@ class Audit:
                 self.book.take(before, found.record, self.state, stamp_of(found.message))
             self._note(self.state.last)
 
+    def take_comparison(self, compared: Comparison) -> None:
+        """Take over what another mirror says of the same history."""
+        self.compared = compared
+        if compared.differs:
+            reason = f"the mirror at {compared.url} has another message here; ask a third mirror which of them lies"
+            self.violations.append(Violation(compared.messages + 1, reason))
+
     def finish(self) -> None:
         """What can be said only at the end of the history."""
-        self.ignored += [Passed(d.sequence, f"dropped: {d.reason}") for d in self.history.unfinished()]
+        for dropped in self.history.unfinished():
+            self._drop(dropped)
         if self.state is None and not self.broken:
             self.violations.append(Violation(1, "no genesis record: this topic holds no run"))
         if self.state is None or self.holding is None or self.holding.cut < self.history.time or self.broken:
@@ -187,10 +207,26 @@ class Audit:
         self.checked = check_holding(self.state, self.holding, self.book)
         self.violations += [Violation(None, f.reason, f.transaction) for f in self.checked.faults]
 
+    def _drop(self, dropped: Dropped) -> None:
+        # No hash covers chunk information, so that a mirror can hide a message in it. No chunk is a record alone.
+        if any(map(is_record, dropped.parts)):
+            reason = "a whole record that is said to be a chunk, which hides it; compare with another mirror"
+            self.violations.append(Violation(dropped.sequence, reason))
+        else:
+            self.ignored.append(Passed(dropped.sequence, f"dropped: {dropped.reason}"))
+
     @property
     def sequence(self) -> int:
         """The sequence number of the last entry that holds."""
         return self.history.sequence
+
+    @property
+    def anchored(self) -> int:
+        """The sequence number up to which a proposal has signed the history; 0 without one."""
+        proposals = [closed.proposal for closed in reversed(self.rounds)]
+        if self.state is not None and self.state.open is not None:
+            proposals = [*self.state.open.proposals, *proposals]
+        return next((signed.body.opening.sequence for signed in proposals if signed is not None), 0)
 
     @property
     def ok(self) -> bool:
@@ -230,6 +266,8 @@ def report(result: Audit) -> dict[str, Any]:
         "violations": [asdict(violation) for violation in result.violations],
         "ignored": [{"sequence": p.sequence, "reason": p.reason} for p in result.ignored],
         "messages": result.messages,
+        "anchored": result.anchored,
+        "compared": None if result.compared is None else asdict(result.compared),
         "head": None if state is None else state.head,
         "credits": {} if state is None else dict(state.money.earned),
         "roster": [] if state is None else [{"peer": m.peer, "account": m.account} for m in state.roster],

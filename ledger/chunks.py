@@ -39,6 +39,8 @@ class Dropped:
     """Its consensus time."""
     payer: AccountId
     reason: str
+    parts: tuple[bytes, ...] = field(default=(), repr=False)
+    """Their bytes, as far as they were kept."""
 
 
 GroupKey = tuple[str, str, str, int, bool]
@@ -67,7 +69,7 @@ class OpenGroup:
     parts: dict[int, bytes] = field(default_factory=dict)
 
     def dropped(self, reason: str) -> Dropped:
-        return Dropped(self.sequence, self.time, self.payer, reason)
+        return Dropped(self.sequence, self.time, self.payer, reason, tuple(self.parts.values()))
 
 
 class History:
@@ -161,11 +163,11 @@ class History:
         try:
             chunk = ChunkInfo.model_validate(entry.chunk_info)
         except ValidationError as error:
-            yield self._refused(entry, f"its chunk information is malformed ({cause_of(error)})")
+            yield self._refused(entry, body, f"its chunk information is malformed ({cause_of(error)})")
             return
         if chunk.total > MAX_CHUNKS or chunk.number > chunk.total:
             yield self._refused(
-                entry, f"it is chunk {chunk.number} of {chunk.total}; at most {MAX_CHUNKS} are read"
+                entry, body, f"it is chunk {chunk.number} of {chunk.total}; at most {MAX_CHUNKS} are read"
             )
         elif chunk.total == 1:
             yield self._message(entry, body)
@@ -194,7 +196,9 @@ class History:
                 f"its chunks disagree on their number: {group.total} or {chunk.total}"
             )
             return
-        group.parts.setdefault(chunk.number, body)
+        if group.parts.setdefault(chunk.number, body) != body:
+            yield self._refused(entry, body, f"another chunk {chunk.number} of its message came before")
+            return
         if sum(map(len, group.parts.values())) > MAX_MESSAGE:
             yield self.open.pop(key).dropped(f"it is longer than {MAX_MESSAGE} bytes")
         elif len(group.parts) == group.total:
@@ -226,8 +230,8 @@ class History:
             body,
         )
 
-    def _refused(self, entry: MessageEntry, reason: str) -> Dropped:
-        return Dropped(self.sequence, self.time, AccountId(entry.payer_account_id), reason)
+    def _refused(self, entry: MessageEntry, body: bytes, reason: str) -> Dropped:
+        return Dropped(self.sequence, self.time, AccountId(entry.payer_account_id), reason, (body,))
 
 
 def _canonical(text: str) -> bytes:

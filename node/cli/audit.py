@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ import click
 from ledger.ahead import add_all, uncollected
 from ledger.audit import Audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
+from ledger.compare import Comparison
+from ledger.compare import compare as side_by_side
 from ledger.evidence import CONTRADICTIONS
 from ledger.files import write_whole
 from ledger.lookup import FileTransfers
@@ -52,6 +54,7 @@ from protocol.ids import TopicId, is_entity
     metavar="FILE",
     help="Go on where the last audit with this file ended, and put this one aside in it.",
 )
+@click.option("--compare", metavar="URL", help="Another mirror: check that it has the same history.")
 @click.option("--follow", "following", is_flag=True, help="Go on as messages arrive, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
@@ -61,6 +64,7 @@ def command(
     save: Path | None,
     html: Path | None,
     checkpoint: Path | None,
+    compare: str | None,
     following: bool,
     as_json: bool,
 ) -> None:
@@ -72,14 +76,19 @@ def command(
         raise click.UsageError(f"{topic!r} is no topic; it reads 0.0.1234")
     if save is not None and (following or checkpoint is not None):
         raise click.UsageError("--save keeps a whole history; leave out --follow and --checkpoint")
+    if compare is not None and (following or checkpoint is not None):
+        raise click.UsageError("--compare needs a whole history; leave out --follow and --checkpoint")
+    messages: Sequence[RawEntry] = ()
     # A history that is here as a whole is kept as a whole, and then told of.
     with one_line(LedgerError), nullcontext() if pages is None else uncollected():
         if pages is not None and mirror is None and not following:
-            result = from_pages(read_history(pages), topic, save, checkpoint)
+            history = read_history(pages)
+            messages, result = history.messages, from_pages(history, topic, save, checkpoint)
         elif mirror is not None and topic is not None and pages is None:
             name = TopicId(topic)
-            if save is not None:
-                result = from_pages(anyio.run(fetch_history, mirror, name), topic, save, None)
+            if save is not None or compare is not None:
+                history = anyio.run(fetch_history, mirror, name)
+                messages, result = history.messages, from_pages(history, topic, save, None)
             else:
                 result = put_aside(checkpoint, name)
                 say = partial(click.echo, err=as_json) if following else None
@@ -94,6 +103,8 @@ def command(
             raise LedgerError(f"topic {result.topic} is empty: there is nothing to audit; check --topic")
         if checkpoint is not None and not result.broken:
             write_checkpoint(checkpoint, result)
+        if compare is not None:
+            result.take_comparison(anyio.run(compare_with, compare, result.topic, messages))
         result.finish()
         if html is not None:
             write_whole(html, page(report(result), again(result.topic, mirror)).encode(), "the page")
@@ -147,6 +158,12 @@ async def fetch_history(url: str, name: TopicId) -> SavedHistory:
         return await reader.saved()
 
 
+async def compare_with(url: str, name: TopicId, messages: Sequence[RawEntry]) -> Comparison:
+    """How far another mirror has the same history. Raises LedgerError."""
+    async with Mirror(url) as mirror:
+        return await side_by_side(messages, mirror, name)
+
+
 def topic_of(messages: tuple[RawEntry, ...]) -> TopicId:
     """The topic that a saved history says it is of. Raises LedgerError."""
     name: Any = messages[0].get("topic_id") if messages else None
@@ -166,6 +183,7 @@ def summary(result: Audit) -> str:
         f"  head {facts['head']}",
         f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
+    lines += [f"  {result.compared}"] if result.compared else []
     lines += [f"  {violation}" for violation in result.violations]
     lines += [
         f"  messages {e['first']} and {e['second']}: "
