@@ -64,7 +64,7 @@ def check_paid(found: Any, earned: int, output: str) -> None:
     assert money["paid"] == money["deposits"] - money["pool"] - money["fees"]
     assert money["account"]["balance"] == money["liabilities"] == money["pool"]
     assert money["account"]["key"] == "holds"
-    assert output.count("settlement ") == len(money["settlements"]) >= 2
+    assert output.count("settlement ") == len(money["settlements"]) >= 1
 
 
 def check_offline(out: Path) -> None:
@@ -89,14 +89,14 @@ def check_offline(out: Path) -> None:
 
 
 def test_the_others_go_on_when_one_daemon_is_killed(demo: Demo) -> None:
-    run = demo("--peers", "4", "--rounds", "6", "--seed", "2")
+    run = demo("--peers", "4", "--rounds", "4", "--seed", "2")
     run.until(lambda: len(run.closed_rounds()) >= 1)
     os.kill(run.pids()["nodes"][1], signal.SIGKILL)
     status, output, errors = run.end()
     assert status == 0, errors
     found = json.loads((run.out / "audit.json").read_text())
     assert found["ok"] is True
-    assert found["rounds"] == 6
+    assert found["rounds"] == 4
     after = [entry for entry in found["timeline"][2:] if entry["proposer"] != 1]
     assert [entry["ending"] for entry in after if entry["ending"] in ("accepted", "rejected")], (
         "rounds are decided"
