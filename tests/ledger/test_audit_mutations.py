@@ -49,7 +49,7 @@ CAUGHT = (
     ("anchor", r"reads another history|not based on the head"),
     ("signature", r"does not verify|\d signatures"),
     ("form of a record", r"malformed|with two votes|two members"),
-    ("treasury", r"the treasury"),
+    ("treasury", r"the treasury|succeed twice"),
     ("money", r"settlement|payment|transfer|a topup|a fund|rotation"),
     ("tally", r"whose votes say"),
     ("run", r"(of|in|from) another run|for topic|no genesis|a second genesis"),
