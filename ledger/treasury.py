@@ -84,6 +84,13 @@ class Signing:
     schedule: ScheduleId | None = None
     """Where it is scheduled, as far as that was asked."""
 
+    def __str__(self) -> str:
+        return (
+            self.standing.value
+            if self.schedule is None
+            else f"{self.standing.value}, schedule {self.schedule}"
+        )
+
 
 class _Ended(Exception):
     """The network answered with something that ends the attempt, and is no error."""

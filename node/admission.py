@@ -3,6 +3,7 @@
 from learners.learner import LearnerSpec
 from node.means import Means
 from protocol.ids import PeerId
+from protocol.settlement import is_paid_off
 from protocol.state import RunState
 
 
@@ -21,9 +22,10 @@ def check_run(means: Means, state: RunState | None, spec: LearnerSpec) -> RunSta
             f"peer {peer} is not in the roster of run {state.run}; check [identity] file, or join it: "
             "see `roundabout motion join --help`"
         )
-    if place in state.seats.expelled:
+    check_honour(state, peer)
+    if has_left(state, peer):
         raise RunError(
-            f"peer {peer} was thrown out of run {state.run} for contradicting itself; use another key"
+            f"peer {peer} has left run {state.run}; to come back, see `roundabout motion join --help`"
         )
     check_learner(state, spec)
     if means.blobs.path_of(state.params.initial) is None:
@@ -32,6 +34,22 @@ def check_run(means: Means, state: RunState | None, spec: LearnerSpec) -> RunSta
             "check [learner] options and the installed version"
         )
     return state
+
+
+def check_honour(state: RunState, peer: PeerId) -> None:
+    """Check that a member has not been thrown out. Raises RunError."""
+    if state.place_of(peer) in state.seats.expelled:
+        raise RunError(
+            f"peer {peer} was thrown out of run {state.run} for contradicting itself: its stake is lost; "
+            "use another key"
+        )
+
+
+def has_left(state: RunState, peer: PeerId) -> bool:
+    """Whether a member has left for good; who still holds a key of the treasury goes on signing payments."""
+    place, seats = state.place_of(peer), state.seats
+    is_away = place in seats.vacant and place not in seats.joining
+    return is_away and (place not in state.money.keys.places or is_paid_off(state))
 
 
 def check_learner(state: RunState, spec: LearnerSpec) -> None:
@@ -44,7 +62,8 @@ def check_learner(state: RunState, spec: LearnerSpec) -> None:
         )
 
 
-def admitted(state: RunState) -> frozenset[PeerId]:
-    """Whom we talk to: all who belong to the run, or will when the next epoch starts."""
+def admitted(state: RunState, peer: PeerId) -> frozenset[PeerId]:
+    """Whom a peer talks to: all who belong to the run, or will when the next epoch starts; nobody once it has left."""
     places = state.seated | state.seats.joining
-    return frozenset(state.roster[place].peer for place in places)
+    peers = frozenset(state.roster[place].peer for place in places)
+    return peers if peer in peers else frozenset()

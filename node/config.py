@@ -193,8 +193,8 @@ class TreasurySection(_Section):
 class FoundingConfig(_Section):
     """A run to be founded: who takes part, by which rules, and who pays for the topic."""
 
-    preset: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "driving"
-    """A file of configs/, without its ending."""
+    preset: Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{0,63}|.{1,1024}\.toml)$")] = "driving"
+    """A file of configs/, without its ending; or the path of another, which ends in .toml."""
     memo: Annotated[str, StringConstraints(max_length=80)] = "roundabout"
     """The topic's memo."""
     ledger: LedgerAccess
@@ -221,7 +221,10 @@ def load_founding(path: Path) -> FoundingConfig:
     """Read what a run is to be founded with. Raises ConfigError with one line."""
     config = _load(path, FoundingConfig)
     ledger = config.ledger.model_copy(update={"key_file": _beside(path, config.ledger.key_file)})
-    return config.model_copy(update={"ledger": ledger})
+    preset = config.preset
+    if preset.endswith(".toml"):
+        preset = str(path.parent / preset)
+    return config.model_copy(update={"ledger": ledger, "preset": preset})
 
 
 def load_profile(path: Path) -> NetworkProfile:

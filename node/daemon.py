@@ -35,13 +35,17 @@ def local_clock() -> Nanoseconds:
 
 
 async def run_node(config: Config) -> None:
-    """Take part in a run until SIGTERM or SIGINT. Raises what cannot be mended without the operator."""
+    """Take part in a run until SIGTERM or SIGINT, or until we have left it.
+
+    Raises what cannot be mended without the operator.
+    """
     identity = load_identity(config)
     structlog.contextvars.bind_contextvars(peer=identity.peer)
     with held(config.data), tempfile.TemporaryDirectory(prefix="rb-") as runtime:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
             await _take_part(config, identity, Path(runtime))
+            tasks.cancel_scope.cancel()
     log.info("stopped")
 
 

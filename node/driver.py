@@ -21,13 +21,14 @@ from pydantic import TypeAdapter
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
 from ledger.topic import TopicMessage
-from node.admission import admitted, check_learner, check_run
+from node.admission import admitted, check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
 from node.cosigner import see_through
 from node.journal import AlreadySigned
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
+from node.reports import report
 from node.submissions import Submissions
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
@@ -151,10 +152,12 @@ class Driver:
                 self._blame(event, fault)
                 continue
             self._rearm(now)
-            if self.view.state is not before:
+            state = self.view.state
+            if state is not before and state is not None:
                 self._admit()
-                self._check(before, spec)
-                self._report(before)
+                report(before, state, self.view.live)
+                if before is not None and self.view.live and not self._belongs(before, state, spec):
+                    tasks.cancel_scope.cancel()
             for effect in effects:
                 if isinstance(effect, Submit):
                     # Its key is that of this moment: it must not be that of a copy which comes back meanwhile.
@@ -188,15 +191,19 @@ class Driver:
                     case Frame(peer, body):
                         await self._on_frame(transport, peer, body)
 
-    def _check(self, before: RunState | None, spec: LearnerSpec) -> None:
-        """Stop when the members have changed to another learner than ours."""
-        state = self.view.state
-        if self.view.live and before is not None and state is not None and state.params is not before.params:
+    def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
+        """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
+        if state.params is not before.params:
             check_learner(state, spec)
+        check_honour(state, self.view.peer)
+        if has_left(state, self.view.peer):
+            log.info("left the run: nothing is left to do here")
+            return False
+        return True
 
     def _admit(self) -> None:
         if self._transport is not None and self.view.state is not None:
-            self._transport.admit(admitted(self.view.state))
+            self._transport.admit(admitted(self.view.state, self.view.peer))
 
     async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
         try:
@@ -375,19 +382,6 @@ class Driver:
         if path is None:
             raise LearnerError(f"blob {digest} is not in the store")
         return path
-
-    # ---- log ----
-
-    def _report(self, before: RunState | None) -> None:
-        state = self.view.state
-        if state is None or state.last is None or (before is not None and before.last is state.last):
-            return
-        last = state.last
-        if before is not None and before.last is not None and before.last.number == last.number:
-            return
-        log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
-        if state.open is None:
-            log.info("run ended", rounds=last.number, head=state.head)
 
 
 def open_number(state: RunState) -> int | None:

@@ -7,7 +7,9 @@ from node.config import ConfigError
 
 
 def preset_file(name: str) -> Path:
-    """The file of a preset, by its name without ending. Raises ConfigError."""
+    """The file of a preset, by its name without ending, or its path with it. Raises ConfigError."""
+    if name.endswith(".toml"):
+        return Path(name)
     return _installed(Path(f"{name}.toml"), f"the preset {name}")
 
 

@@ -38,7 +38,9 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
     state, place = view.state, view.place
     if not view.live or state is None or place is None:
         return view, ()
-    view, effects = follow_head(view, state, now)
+    effects: Effects = ()
+    if place in state.seated | state.seats.joining:  # nobody serves blobs to who has left
+        view, effects = follow_head(view, state, now)
     for duty in (pay, accuse):
         view, more = duty(view, state, place, now)
         effects += more

@@ -134,6 +134,11 @@ def opened(money: Money, params: Params, payees: Accounts, keys: TreasuryKeys | 
     )
 
 
+def is_paid_off(state: RunState) -> bool:
+    """Whether the run has ended and nobody is owed anything any more."""
+    return state.money.wound_up and not state.money.owed and state.money.settlement is None
+
+
 def payout_of(state: RunState) -> Payout | None:
     """What the open settlement asks the members to sign on the ledger, or None."""
     money = state.money

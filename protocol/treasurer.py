@@ -44,8 +44,12 @@ def pay(view: View, state: RunState, place: int, now: Nanoseconds) -> tuple[View
 
 
 def open_due(view: View, state: RunState, place: int, now: Nanoseconds) -> tuple[View, Effects]:
-    """Open the next settlement when it is due: who is next in the order first, others after a back-off."""
-    if place not in state.seated or not is_due(state, now):
+    """Open the next settlement when it is due: who is next in the order first, others after a back-off.
+
+    Where everybody has left, those who can sign it see to it that stakes come back.
+    """
+    openers = state.seated or frozenset(state.money.keys.places)
+    if place not in openers or not is_due(state, now):
         return view, ()
     number = state.money.settlements + 1
     view, payment = with_payment(view, number, False, now)

@@ -26,7 +26,7 @@ from node.networks import account_key, network_of, open_account
 from node.reading import Reading
 from protocol.errors import ProtocolError
 from protocol.fields import canonical
-from protocol.ids import Tinybar
+from protocol.ids import NOTHING, Tinybar
 from protocol.parse import Record
 from protocol.state import RunState
 
@@ -154,8 +154,13 @@ class Hbar(click.ParamType[Tinybar]):
 
     name = "hbar"
 
+    def __init__(self, may_be_nothing: bool = False) -> None:
+        self._may_be_nothing = may_be_nothing
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Tinybar:
         """The tinybar that it stands for."""
+        if self._may_be_nothing and value == "0":
+            return NOTHING
         try:
             return tinybar_of(str(value))
         except ValueError as error:

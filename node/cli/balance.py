@@ -14,7 +14,7 @@ from node.config import ConfigError, load_config
 from node.reading import read_run
 from protocol.ids import SECOND, TopicId, is_entity
 from protocol.money import total_of
-from protocol.settlement import payout_of
+from protocol.settlement import is_paid_off, payout_of
 from protocol.state import RunState
 
 
@@ -74,6 +74,8 @@ def told_of(state: RunState, peer: str | None) -> dict[str, Any]:
         "paid": total_of(money.paid),
         "fees": money.fees,
         "deposits": money.deposits,
+        "ended": state.open is None,
+        "paid_off": is_paid_off(state),
         "settlement": settlement_of(state),
         "members": [member_of(state, place) for place in places],
     }
@@ -133,6 +135,9 @@ def lines_of(told: dict[str, Any]) -> list[str]:
         f"  pool {hbar(told['pool'])}, at stake {hbar(told['at_stake'])}, owed {hbar(told['owed'])}, "
         f"paid {hbar(told['paid'])}, fees {hbar(told['fees'])}",
     ]
+    if told["ended"]:
+        paid = "everything is paid" if told["paid_off"] else "what is owed is being paid"
+        lines.insert(1, f"  the run has ended, and {paid}")
     settlement = told["settlement"]
     if settlement is not None and settlement["kind"] == "payment":
         lines.append(

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from node.amounts import hbar
 from node.cli.acting import (
     Hbar,
     acting,
@@ -35,7 +36,12 @@ def _account(_: click.Context, __: click.Parameter, value: str | None) -> str | 
 
 @click.command("join")
 @config_option
-@click.option("--stake", type=Hbar(), metavar="HBAR", help="By default the least that the run asks for.")
+@click.option(
+    "--stake",
+    type=Hbar(may_be_nothing=True),
+    metavar="HBAR",
+    help="By default the least that the run asks for; 0, where members vote: to be paid with `topup` once they have.",
+)
 @click.option(
     "--account", callback=_account, metavar="ID", help="Where earnings go; by default the account that pays."
 )
@@ -57,9 +63,9 @@ def join_command(
 ) -> None:
     """Ask to take part: pay the stake, and sign.
 
-    Where admission is by vote, ask the members first: a stake that was paid for a motion that never passes
-    is not given back by the protocol. Where it is open, this puts it on the topic at once. Asked again, also
-    after a crash, the same stake is paid once.
+    Where admission is by vote, ask the members first, or with --stake 0: a stake that was paid for a motion that
+    never passes is not given back by the protocol. Where it is open, this puts it on the topic at once. Asked
+    again, also after a crash, the same stake is paid once.
     """
     payout = None if account is None else AccountId(account)
     perform(join, loaded(file, mainnet), stake, payout, out, as_json=as_json)
@@ -87,7 +93,12 @@ async def join(
         if out is None:
             return told | await hand_in(act, record, None)
         await act.reading.catch_up()
-        return told | await written(act.reading, record, out)
+        more = await written(act.reading, record, out)
+        missing = state.params.stake_min - amount
+        if missing > 0:
+            line = f"once it is on the topic, pay {hbar(missing)} with `roundabout topup`; until then you are left out"
+            more["lines"] = [*more["lines"], line]
+        return told | more
 
 
 def check_join(state: RunState, peer: str, stake: Tinybar, account: AccountId) -> None:
@@ -96,8 +107,10 @@ def check_join(state: RunState, peer: str, stake: Tinybar, account: AccountId) -
         check_vacancy(state, state.place_of(peer))
     except ProtocolError as error:
         raise MotionError(f"{peer} cannot join now: {error}") from None
-    if stake < state.params.stake_min:
-        raise MotionError(f"a stake of {stake} tinybar; this run asks for {state.params.stake_min} or more")
+    if state.params.admission == "open" and stake < state.params.stake_min:
+        raise MotionError(
+            f"a stake of {hbar(stake)}; this run asks for {hbar(state.params.stake_min)} or more"
+        )
     if stake and account == treasury_of(state):
         raise MotionError("earnings cannot go to the treasury; name another --account")
 
@@ -126,4 +139,10 @@ async def leave(config: Config, out: Path | None) -> dict[str, Any]:
         told = await hand_in(act, record, out)
         rounds = act.run.params.unbonding_rounds
         line = f"the member leaves at the end of this epoch; its stake comes back {rounds} rounds later"
-        return {"op": "leave", "term": record.body.term} | told | {"lines": [*told["lines"], line]}
+        lines = [*told["lines"], line]
+        if record.body.member in act.run.money.keys.places:
+            lines.append(
+                "it holds a key of the treasury: leave its daemon running, which signs payments, until the others "
+                "have new keys: `roundabout motion rotate`"
+            )
+        return {"op": "leave", "term": record.body.term} | told | {"lines": lines}

@@ -20,12 +20,14 @@ from node.cli.acting import (
 from node.cli.coming import join_command, leave_command
 from node.cli.drafting import end_command, params_command, rotate_command, upgrade_command
 from node.cli.exits import FAILED
+from node.cli.rotation import put_rotation_on_topic
 from node.cli.spending import mainnet_option
 from node.config import Config
 from node.home import load_identity
 from node.motions.files import MotionError, read_motion
 from node.motions.standing import counted, signed_by, standing
 from node.motions.words import standing_words, words_of
+from protocol.motions import RotateRecord
 
 file_argument = click.argument("motion", type=click.Path(path_type=Path), metavar="FILE")
 
@@ -105,7 +107,8 @@ async def sign(config: Config, file: Path) -> dict[str, Any]:
 def submit_command(file: Path, motion: Path, mainnet: bool, as_json: bool) -> None:
     """Put a motion on the topic, once it would take effect, and wait until it has.
 
-    Exits 1 with the reason where it would have, or had, none.
+    New keys for the treasury wait until the settlement that is open is over. Exits 1 with the reason where it
+    would have, or had, no effect.
     """
     perform(submit, loaded(file, mainnet), motion, as_json=as_json)
 
@@ -114,5 +117,9 @@ async def submit(config: Config, file: Path) -> dict[str, Any]:
     """Put a motion on the topic, without signatures that would make it invalid."""
     record = read_motion(file)
     async with acting(config) as act:
-        sequence = await put_on_topic(act, counted(act.run, record))
+        record = counted(act.run, record)
+        if isinstance(record, RotateRecord):
+            sequence = await put_rotation_on_topic(act, record)
+        else:
+            sequence = await put_on_topic(act, record)
         return {"op": record.op, "sequence": sequence, "lines": [f"took effect with message {sequence}"]}

@@ -10,7 +10,7 @@ from node.motions.files import Motion, MotionError, Signable
 from node.reading import Reading
 from protocol.errors import Invalid, ProtocolError
 from protocol.fold import apply, lookup
-from protocol.ids import PublicKey, peer_id_of
+from protocol.ids import PublicKey, Tinybar, peer_id_of
 from protocol.membership import count_signatures
 from protocol.motions import JoinRecord, LeaveRecord, RotateRecord
 from protocol.payments import FundRecord, TopupRecord
@@ -37,11 +37,18 @@ class Standing:
     """How many of them must."""
     objection: str | None
     """Why it would have no effect even were all to sign it; None: nothing is wrong with it."""
+    after: int | None = None
+    """The settlement that must be over before it can take effect, where it is a rotation and one is open."""
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it would take effect on the topic, now or when what it must wait for is over."""
+        return self.objection is None and len(self.signed) >= self.needed
 
     @property
     def is_ready(self) -> bool:
         """Whether it would take effect on the topic now."""
-        return self.objection is None and len(self.signed) >= self.needed
+        return self.is_signed and self.after is None
 
 
 def entitled(state: RunState, motion: Motion) -> frozenset[int]:
@@ -77,8 +84,24 @@ async def standing(reading: Reading, motion: Motion) -> Standing:
         signed=signers(counting),
         void=void,
         needed=needed(state, motion),
-        objection=objection(state, counting, reading.next_stamp(found), found),
+        objection=objection(past(state, motion), counting, reading.next_stamp(found), found),
+        after=settlement_before(state, motion),
     )
+
+
+def settlement_before(state: RunState, motion: Motion) -> int | None:
+    """The settlement that must be over before a motion can take effect, or None."""
+    settlement = state.money.settlement
+    return settlement.number if isinstance(motion, RotateRecord) and settlement is not None else None
+
+
+def past(state: RunState, motion: Motion) -> RunState:
+    """A run as if the settlement for which a motion must wait were over."""
+    settlement = state.money.settlement
+    if settlement is None or settlement_before(state, motion) is None:
+        return state
+    pool = Tinybar(state.money.pool + settlement.reserve)
+    return replace(state, money=replace(state.money, pool=pool, settlement=None))
 
 
 def signers(motion: Motion) -> tuple[int, ...]:

@@ -55,6 +55,10 @@ def standing_words(state: RunState, standing: Standing) -> list[str]:
         lines.append(f"it would have no effect: {standing.objection}")
     elif standing.is_ready:
         lines.append("it would take effect now")
+    elif standing.is_signed:
+        lines.append(
+            f"it would take effect once settlement {standing.after} is over; `motion submit` waits for that"
+        )
     return lines
 
 

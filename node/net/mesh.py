@@ -228,6 +228,7 @@ class Mesh:
         # The smaller peer id goes first: two that dial at once hinder each other.
         lag = 0.0 if self.peer < peer else self._limits.retry
         pause = self._limits.retry
+        is_news = True
         await anyio.sleep(lag)
         while peer in self._admitted:
             started = anyio.current_time()
@@ -236,8 +237,11 @@ class Mesh:
             elif self.is_welcome(peer) and not self._talking[peer]:
                 try:
                     await self._dial(peer)
+                    is_news = True
                 except Lost as lost:
-                    log.debug("could not connect to %s: %s", peer, lost)
+                    level = logging.INFO if is_news and not self._talking[peer] else logging.DEBUG
+                    log.log(level, "cannot reach %s, and go on trying: %s", peer, lost)
+                    is_news = False
             if anyio.current_time() - started > _SETTLED:
                 pause = self._limits.retry
             await anyio.sleep(lag + pause * random.uniform(0.5, 1.0))

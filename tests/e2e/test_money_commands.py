@@ -1,14 +1,18 @@
 """The commands of members with money, against a network of our own with the real SDK; no daemon takes part."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import anyio
 import pytest
 
 from ledger.hedera import Hedera, open_hedera
 from ledger.outbox import UNLIMITED, Outbox
+from ledger.treasury import Treasury
 from node.amounts import tinybar_of
 from node.deposits import Deposit, pay
 from node.founding import Terms
@@ -16,7 +20,10 @@ from node.home import held
 from protocol.fields import canonical
 from protocol.ids import Tinybar, TopicId, digest_of
 from protocol.motions import EndBody, EndRecord
-from tests.e2e.conftest import roundabout
+from protocol.payments import SettledRecord, SettleRecord
+from protocol.settlement import payout_of
+from protocol.transfers import Transfer
+from tests.e2e.conftest import ROOT, roundabout
 from tests.e2e.founded import write_toml
 from tests.e2e.moneyed import HBAR, Moneyed, MoneyedRun, moneyed
 
@@ -128,7 +135,6 @@ def test_who_may_not_write_pays_nothing_unless_a_member_hands_it_in(world: Money
 
 def test_a_newcomer_joins_by_vote(world: Moneyed, tmp_path: Path) -> None:
     run, file = world.found(3, stake_min=HBAR), str(tmp_path / "join.json")
-    assert "a stake of 50000000 tinybar" in run.refused(3, "motion", "join", "--stake", "0.5", "--out", file)
     assert "members vote" in run.refused(3, "motion", "join")
     told = run.do(3, "motion", "join", "--out", file, "--account", "0.0.9999")
     assert (told["stake"], told["signed"], told["needed"]) == (HBAR, [], 2)
@@ -156,8 +162,63 @@ def test_a_newcomer_joins_by_vote(world: Moneyed, tmp_path: Path) -> None:
     assert "a join with a transfer that has counted before" in run.refused(0, "motion", "sign", file)
 
 
+def test_who_is_voted_in_may_pay_the_stake_then(world: Moneyed, tmp_path: Path) -> None:
+    run, file = world.found(3, Terms(2, anyone_writes=True), stake_min=HBAR), str(tmp_path / "join.json")
+    asked = run.run(4, "motion", "join", "--stake", "0", "--out", file)
+    assert "once it is on the topic, pay 1 hbar with `roundabout topup`" in asked.stdout
+    assert "is no member" in run.refused(4, "topup", "--amount", "1")
+    run.do(0, "motion", "sign", file)
+    run.do(1, "motion", "sign", file)
+    run.do(1, "motion", "submit", file)
+    run.do(4, "topup", "--amount", "1")
+    assert run.state().money.stakes == (0, 0, 0, HBAR)
+    assert run.state().money.deposits == HBAR
+
+
+def test_new_keys_wait_until_the_open_settlement_is_over(world: Moneyed, tmp_path: Path) -> None:
+    run, file = world.found(3, unbonding_rounds=0, settle_every=1), str(tmp_path / "rotate.json")
+    run.do(0, "fund", "--amount", "1")
+    run.do(2, "topup", "--amount", "4")
+    run.do(2, "motion", "leave")
+    state = run.pass_turns(lambda state: bool(state.money.owed))
+    run.put(canonical(SettleRecord(run=state.run, number=1)))
+    run.do(0, "motion", "rotate", "--out", file)
+    assert "a rotation with 1 of 2 signatures" in run.refused(0, "motion", "submit", file)
+    signed = run.run(1, "motion", "sign", file).stdout
+    assert "it would take effect once settlement 1 is over; `motion submit` waits for that" in signed
+    command = [sys.executable, "-m", "node.cli", "motion", "submit", "--config", str(run.config(1)), file]
+    with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "settlement 1 is open; the rotation waits until it is over\n"
+        settle(run)
+        output, errors = waiting.communicate(timeout=60)
+    assert (waiting.returncode, errors) == (0, "")
+    assert "took effect with message" in output
+    money = run.state().money
+    assert (money.rotations, money.owed) == (1, ())
+
+
+def settle(run: MoneyedRun) -> None:
+    """Sign the open settlement as the first two members, and say that it was paid."""
+    state = run.state()
+    payout = payout_of(state)
+    assert payout is not None
+    for person in (0, 1):
+        run.world.call(lambda hedera: Treasury(hedera, None).sign(payout), person)
+
+    async def paid(hedera: Hedera) -> Transfer:
+        while True:
+            done = await Treasury(hedera, None).outcome(payout)
+            if done is not None:
+                return done
+            await anyio.sleep(0.1)
+
+    run.put(canonical(SettledRecord(run=state.run, number=1, transaction=run.world.call(paid).id)))
+
+
 def test_with_open_admission_a_newcomer_needs_nobody(world: Moneyed) -> None:
     run = world.found(2, Terms(2, anyone_writes=True), admission="open", stake_min=2 * HBAR)
+    assert "a stake of 1 hbar; this run asks for 2 hbar" in run.refused(4, "motion", "join", "--stake", "1")
     told = run.do(4, "motion", "join", "--stake", "2")
     assert told["term"] == 1
     state = run.state()

@@ -3,22 +3,32 @@
 from collections import Counter
 from pathlib import Path
 
+import anyio
 import pytest
 
 from learners.learner import LearnerError, Training
-from node.admission import RunError
+from node.admission import RunError, admitted
 from node.submissions import Submissions
 from protocol.deposits import deposit_memo
 from protocol.fields import canonical
 from protocol.ids import Round, digest_of
-from protocol.messages import ProposalBody
+from protocol.messages import Choice, ProposalBody, VoteBody
 from protocol.money import liabilities
-from protocol.motions import UpgradeBody, UpgradeRecord
+from protocol.motions import (
+    FaultRecord,
+    LeaveBody,
+    LeaveRecord,
+    RotateBody,
+    RotateRecord,
+    SignedVote,
+    UpgradeBody,
+    UpgradeRecord,
+)
 from protocol.params import LearnerRef
 from protocol.payments import FundRecord
 from protocol.records import CloseRecord, PassBody
 from protocol.signing import sign
-from tests.node.nodes import INITIAL, Node, World, errors, running, world_of
+from tests.node.nodes import INITIAL, Node, World, errors, only, running, world_of
 from tests.node.world import SPEC, MemoryTopic, StubLearner
 from tests.protocol.world import FUNDER, TREASURY, is_conserved
 
@@ -122,6 +132,80 @@ async def test_an_upgrade_to_another_learner_stops_a_node_that_has_the_old_one(t
             assert "this learner is stub" in str(error)
             assert "\n" not in str(error)
         assert nodes[0].state.totals.accepted > 0, "it stopped when the upgrade came into force"
+
+
+async def test_who_is_thrown_out_stops_and_the_others_let_it_go(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, round_window=30) as world:
+        await world.topic.submit(canonical(world.genesis))
+        evidence = []
+        for choice in (Choice.APPROVE, Choice.REJECT):
+            body = VoteBody(
+                run=world.genesis.run(), round=Round(1), proposal=INITIAL, voter=2, choice=choice, gain=0
+            )
+            evidence.append(SignedVote(body=body, sig=sign(world.identities[2].secret, "vote", body)))
+        nodes = [world.node(place) for place in range(3)]
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+            async with running(*nodes):
+                await world.until(lambda: all(node.driver.view.live for node in nodes))
+                fault = FaultRecord(member=2, first=evidence[0], second=evidence[1])
+                await world.topic.submit(canonical(fault))
+                await world.until(lambda: False)
+        assert "was thrown out of run" in str(only(caught.value, RunError))
+        assert world.identities[2].peer not in admitted(nodes[0].state, world.identities[0].peer)
+        with pytest.raises(ExceptionGroup) as again:
+            await world.node(2).driver.run()
+        assert str(only(again.value, RunError)) == str(only(caught.value, RunError))
+
+
+def leave(world: World, place: int) -> bytes:
+    body = LeaveBody(run=world.genesis.run(), member=place, term=1)
+    return canonical(LeaveRecord(body=body, sig=sign(world.identities[place].secret, "leave", body)))
+
+
+async def test_who_has_left_and_signs_nothing_any_more_ends(tmp_path: Path) -> None:
+    rules = MONEY | {"settle_every": 1_000_000}
+    async with world_of(tmp_path, 3, **rules) as world, anyio.create_task_group() as tasks:
+        await world.fund(POOL)
+        nodes, ended = [world.node(place) for place in range(3)], anyio.Event()
+
+        async def see_out() -> None:
+            await nodes[2].driver.run()
+            ended.set()
+
+        for node in nodes[:2]:
+            tasks.start_soon(node.driver.run)
+        tasks.start_soon(see_out)
+        await world.until(lambda: all(node.driver.view.live for node in nodes))
+        await world.topic.submit(leave(world, 2))
+        await world.until(lambda: 2 not in nodes[2].state.seated)
+        assert admitted(nodes[2].state, nodes[2].identity.peer) == frozenset()
+        assert not ended.is_set(), "it holds a key, and payments may need it"
+        run, keys = world.genesis.run(), (0, 1)
+        body = RotateBody(run=run, number=1, required=2, keys=keys)
+        signed = tuple((place, sign(world.identities[place].secret, "rotate", body)) for place in keys)
+        await world.topic.submit(canonical(RotateRecord(body=body, signatures=signed)))
+        await world.until(ended.is_set)
+        with pytest.raises(ExceptionGroup) as again:
+            await world.node(2).driver.run()
+        assert "has left run" in str(only(again.value, RunError))
+        tasks.cancel_scope.cancel()
+
+
+async def test_where_everybody_leaves_all_is_paid_nevertheless(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2, **MONEY) as world, anyio.create_task_group() as tasks:
+        await world.fund(POOL)
+        nodes = [world.node(place) for place in range(2)]
+        for node in nodes:
+            tasks.start_soon(node.driver.run)
+        await world.until(lambda: all(node.driver.view.live for node in nodes))
+        for place in range(2):
+            await world.topic.submit(leave(world, place))
+        await world.until(lambda: is_over(nodes[:1]))
+        state = nodes[0].state
+        assert state.open is None
+        assert not state.seated
+        assert balance(world) == liabilities(state.money)
+        tasks.cancel_scope.cancel()
 
 
 class Broken(StubLearner):

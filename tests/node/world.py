@@ -99,7 +99,8 @@ class StubTreasury:
         self.signed.append(payout)
         if self.pays and self.clock() < payout.expires and await self.outcome(payout) is None:
             moves = dict(payout.payees) | {payout.treasury: -sum(amount for _, amount in payout.payees)}
-            self.ledger.put(self.clock(), payout.treasury, moves, payout.memo)
+            name = "CRYPTOTRANSFER" if payout.key is None else "CRYPTOUPDATEACCOUNT"
+            self.ledger.put(self.clock(), payout.treasury, moves, payout.memo, name=name)
         return "signed"
 
     async def outcome(self, payout: Payout) -> Transfer | None:

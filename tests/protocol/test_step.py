@@ -1,7 +1,10 @@
 """step: what one participant does about each event."""
 
+from dataclasses import replace
+
 import pytest
 
+from protocol.duties import advance
 from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Nanoseconds, Ppm, Round
 from protocol.messages import Choice
@@ -43,6 +46,15 @@ def voter(run):
 @pytest.fixture
 def proposer(run):
     return Peer(run, run.current.proposer)
+
+
+def test_who_has_left_asks_nobody_for_the_head(run):
+    peer = Peer(run, run.voters[0], head=False)
+    assert only(peer.effects, Fetch).digest == HEAD
+    view = replace(peer.view, fetching=frozenset())
+    seats = replace(view.state.seats, vacant=frozenset({peer.place}))
+    assert advance(view, peer.now)[1] != ()
+    assert advance(replace(view, state=replace(view.state, seats=seats)), peer.now)[1] == ()
 
 
 # ---- the proposer ----
