@@ -59,7 +59,7 @@ async def kill(run: Settling, name: str, chance: random.Random) -> bool:
 @pytest.mark.parametrize(
     ("daemons", "localnets"),
     [
-        (3, 3),
+        (2, 2),
         pytest.param(50, 0, marks=[pytest.mark.slow, pytest.mark.timeout(1_500)]),
         pytest.param(0, 50, marks=[pytest.mark.slow, pytest.mark.timeout(1_500)]),
     ],
