@@ -151,6 +151,16 @@ class LivingRun(MoneyedRun):
 
         return list(self.world.call(ask))
 
+    def put_together(self, bodies: list[bytes]) -> None:
+        """Put messages on the topic at the same time."""
+
+        async def put(hedera: Hedera) -> None:
+            async with anyio.create_task_group() as tasks:
+                for body in bodies:
+                    tasks.start_soon(hedera.submit, self.topic, body)
+
+        self.world.call(put, 0)
+
     def treasury_key(self, account: str) -> str:
         """An account's key as the mirror shows it, in hex."""
 
