@@ -33,7 +33,12 @@ def leaks(key: bytes, home: Path, said: str, *known: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("source", "form"), [("identity", "json"), ("file", "text"), ("environment", "json")]
+    ("source", "form"),
+    [
+        ("identity", "json"),
+        pytest.param("file", "text", marks=pytest.mark.slow),
+        ("environment", "json"),
+    ],
 )
 def test_a_daemon_that_pays(founded: Founded, tmp_path: Path, source: str, form: str) -> None:
     key = founded.identity(0).secret

@@ -217,7 +217,7 @@ class Broken(StubLearner):
 
 
 async def test_who_proposed_before_a_crash_signs_no_pass_after_it(tmp_path: Path) -> None:
-    async with world_of(tmp_path, 2, max_rounds=2, round_window=30) as world:
+    async with world_of(tmp_path, 2, max_rounds=1, round_window=30) as world:
         await world.topic.submit(canonical(world.genesis))
         proposer = world.opened().open.proposer
         first = world.node(proposer)
