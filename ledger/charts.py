@@ -10,6 +10,10 @@ WIDTH, LEFT, RIGHT = 640.0, 62.0, 12.0
 """Units of the viewBox: the whole, the axis labels, and a margin."""
 CHOICES = ("approve", "abstain", "reject", "unavailable")
 """From the bottom of a bar up."""
+BALANCES = ("pool", "stakes", "owed", "paid")
+"""Lines of the chart of balances, in the order of their colours."""
+MAX_POINTS = 500
+"""Points of a line."""
 LINES = 8
 """Different colours of lines."""
 
@@ -101,6 +105,27 @@ def credits_chart(rounds: Sequence[Mapping[str, Any]], before: Mapping[str, int]
     numbers = [entry["round"] for entry in rounds]
     parts += _numbers([numbers[0] - 1, *numbers] if numbers else [], head + height + 14)
     return _svg(head + height + 30, "Credits of each account, by round", join(*parts))
+
+
+def balances_chart(history: Sequence[Mapping[str, Any]]) -> Markup:
+    """Where a run's money was after each record that moved some, on a square-root scale."""
+    step = max(1, -(-len(history) // MAX_POINTS))
+    shown = [*history[:-1:step], history[-1]]
+    top = max([1, *(now[name] for now in shown for name in BALANCES)])
+    height, head = 190.0, 16.0
+    parts = [
+        _rule(head + height * (1 - share), _short(int(top * share * share), top), "grid")
+        for share in (1, 0.5, 0)
+    ]
+    for place, name in enumerate(BALANCES):
+        points = " ".join(
+            f"{_x(at, len(shown)):.1f},{head + height * (1 - math.sqrt(now[name] / top)):.1f}"
+            for at, now in enumerate(shown)
+        )
+        label = tag("title", f"{name}: {money(shown[-1][name], top)}")
+        parts.append(tag("polyline", label, points=points, cls=f"line c{place}"))
+    parts += _numbers([now["sequence"] for now in shown], head + height + 14)
+    return _svg(head + height + 30, "Pool, stakes, owed and paid, by message", join(*parts))
 
 
 def line_class(account: str, accounts: Sequence[str]) -> str:

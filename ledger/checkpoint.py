@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError
 
 from ledger.audit import Audit, Passed, Violation
+from ledger.checkpoint_book import BookForm, book_form, book_of
+from ledger.checkpoint_holding import HoldingForm, holding_form, holding_of
+from ledger.checkpoint_money import Decimal
 from ledger.checkpoint_state import (
     ClosedForm,
-    Decimal,
     StateForm,
     closed_form,
     closed_round,
@@ -21,7 +23,7 @@ from ledger.checkpoint_state import (
     state_of,
 )
 from ledger.chunks import MAX_CHUNKS, MAX_OPEN, GroupKey, History, OpenGroup
-from ledger.evidence import Equivocation, Evidence, Kind
+from ledger.evidence import Equivocation, Kind, evidence_of
 from ledger.files import write_whole
 from ledger.pages import MAX_FILE, RawEntry
 from ledger.topic import LedgerError
@@ -36,7 +38,16 @@ from protocol.fields import (
     TopicField,
     canonical,
 )
-from protocol.ids import AccountId, Nanoseconds, RunningHash, TopicId, base64url, digest_of, unbase64url
+from protocol.ids import (
+    AccountId,
+    Digest,
+    Nanoseconds,
+    RunningHash,
+    TopicId,
+    base64url,
+    digest_of,
+    unbase64url,
+)
 from protocol.messages import first_error
 
 Sequence = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
@@ -61,7 +72,7 @@ class GroupForm(Model):
 class CheckpointBody(Model):
     """Everything an audit knows after a message."""
 
-    format: Literal["roundabout-audit/1"] = "roundabout-audit/1"
+    format: Literal["roundabout-audit/2"] = "roundabout-audit/2"
     topic: TopicField
     sequence: Sequence
     time: Decimal
@@ -71,6 +82,8 @@ class CheckpointBody(Model):
     began: Decimal | None
     state: StateForm | None
     rounds: tuple[ClosedForm, ...]
+    book: BookForm
+    holding: HoldingForm | None
     violations: tuple[tuple[Sequence, str], ...]
     ignored: tuple[tuple[Sequence, str], ...]
     seen: tuple[tuple[Kind, RoundField, Place, DigestField, Sequence], ...]
@@ -97,9 +110,13 @@ def body_of(result: Audit) -> CheckpointBody:
         began=None if result.began is None else str(result.began),
         state=None if result.state is None else form_of(result.state),
         rounds=tuple(map(closed_form, result.rounds)),
-        violations=tuple((v.sequence, v.reason) for v in result.violations),
+        book=book_form(result.book),
+        holding=None if result.holding is None else holding_form(result.holding),
+        violations=tuple((v.sequence, v.reason) for v in result.violations if v.sequence is not None),
         ignored=tuple((p.sequence, p.reason) for p in result.ignored),
-        seen=tuple((*slot, *first) for slot, first in evidence.seen.items()),
+        seen=tuple(
+            (*slot, Digest(base64url(signed)), at) for slot, (signed, at) in evidence.first_shown().items()
+        ),
         found=tuple((e.kind, e.round, e.member, e.first, e.second) for e in evidence.found.values()),
     )
 
@@ -114,11 +131,16 @@ def audit_of(body: CheckpointBody) -> Audit:
         else state_of(body.state, body.topic, rounds[-1] if rounds else None),
         messages=body.messages,
         rounds=rounds,
+        book=book_of(body.book),
+        holding=None if body.holding is None else holding_of(body.holding),
         violations=[Violation(*entry) for entry in body.violations],
         ignored=[Passed(*entry) for entry in body.ignored],
-        evidence=Evidence(
-            {(kind, round, member): (digest, at) for kind, round, member, digest, at in body.seen},
-            {entry[:3]: Equivocation(*entry) for entry in body.found},
+        evidence=evidence_of(
+            {
+                (kind, round, member): (unbase64url(digest, 32), at)
+                for kind, round, member, digest, at in body.seen
+            },
+            [Equivocation(*entry) for entry in body.found],
         ),
         began=None if body.began is None else Nanoseconds(int(body.began)),
     )
@@ -130,6 +152,10 @@ def audit_of(body: CheckpointBody) -> Audit:
 
 def write_checkpoint(path: Path, result: Audit) -> None:
     """Put an audit aside, before it is finished; the file appears whole or not at all. Raises LedgerError."""
+    if result.waiting:
+        raise LedgerError(
+            "a message is read and not judged yet, so the checkpoint is left as it was; audit again"
+        )
     body = body_of(result)
     write_whole(
         path, canonical(Checkpoint(body=body, digest=digest_of(canonical(body)))), "the checkpoint"

@@ -1,28 +1,12 @@
 """The state of a run in a checkpoint: strict models beside the frozen dataclasses of protocol/state.py."""
 
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
-
-from protocol.fields import (
-    MAX_INTEGER,
-    AccountField,
-    DigestField,
-    Model,
-    Place,
-    RoundField,
-)
-from protocol.ids import Nanoseconds, Tinybar, TopicId
+from ledger.checkpoint_money import Count, Decimal, MoneyForm, Places, money_form, money_of
+from protocol.fields import DigestField, Model, Place, RoundField
+from protocol.ids import Nanoseconds, TopicId
 from protocol.messages import Opening, Proposal, Vote
-from protocol.params import Params
+from protocol.params import LearnerRef, Params
 from protocol.records import Member
-from protocol.state import ClosedRound, Ending, OpenRound, RunState, Totals
-
-Decimal = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,99})$")]
-"""An integer from 0 that may pass 2^53."""
-Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
-Places = tuple[Place, ...]
-"""A set of places, sorted."""
+from protocol.state import ClosedRound, Ending, OpenRound, RunState, Seats, Totals
 
 
 class OpenForm(Model):
@@ -35,7 +19,7 @@ class OpenForm(Model):
     deadline: Decimal
     proposals: tuple[Proposal, ...]
     votes: tuple[Vote, ...]
-    doubled: Places
+    seconds: tuple[Vote, ...]
 
 
 class ClosedForm(Model):
@@ -63,6 +47,19 @@ class TotalsForm(Model):
     passed: Count
 
 
+class SeatsForm(Model):
+    """Seats."""
+
+    terms: tuple[Count, ...]
+    vacant: Places
+    joining: Places
+    leaving: Places
+    expelled: Places
+    amendments: Count
+    pending: tuple[Params | LearnerRef, ...]
+    ending: bool
+
+
 class StateForm(Model):
     """RunState, but for its topic and its last round, which a checkpoint has anyway."""
 
@@ -77,7 +74,8 @@ class StateForm(Model):
     absent: tuple[Count, ...]
     inactive: Places
     returning: Places
-    credits: tuple[tuple[AccountField, Decimal], ...]
+    seats: SeatsForm
+    money: MoneyForm
     totals: TotalsForm
     open: OpenForm | None
 
@@ -97,7 +95,8 @@ def form_of(state: RunState) -> StateForm:
         absent=state.absent,
         inactive=tuple(sorted(state.inactive)),
         returning=tuple(sorted(state.returning)),
-        credits=tuple((account, str(amount)) for account, amount in state.credits),
+        seats=_seats_form(state.seats),
+        money=money_form(state.money),
         totals=TotalsForm(
             accepted=totals.accepted,
             rejected=totals.rejected,
@@ -124,7 +123,8 @@ def state_of(form: StateForm, topic: TopicId, last: ClosedRound | None) -> RunSt
         absent=form.absent,
         inactive=frozenset(form.inactive),
         returning=frozenset(form.returning),
-        credits=tuple((account, Tinybar(int(amount))) for account, amount in form.credits),
+        seats=_seats(form.seats),
+        money=money_of(form.money),
         totals=Totals(**form.totals.model_dump()),
         open=None if form.open is None else _open_round(form.open),
         last=last,
@@ -172,7 +172,7 @@ def _open_form(current: OpenRound) -> OpenForm:
         deadline=str(current.deadline),
         proposals=current.proposals,
         votes=current.votes,
-        doubled=tuple(sorted(current.doubled)),
+        seconds=current.seconds,
     )
 
 
@@ -185,5 +185,31 @@ def _open_round(form: OpenForm) -> OpenRound:
         deadline=Nanoseconds(int(form.deadline)),
         proposals=form.proposals,
         votes=form.votes,
-        doubled=frozenset(form.doubled),
+        seconds=form.seconds,
+    )
+
+
+def _seats_form(seats: Seats) -> SeatsForm:
+    return SeatsForm(
+        terms=seats.terms,
+        vacant=tuple(sorted(seats.vacant)),
+        joining=tuple(sorted(seats.joining)),
+        leaving=tuple(sorted(seats.leaving)),
+        expelled=tuple(sorted(seats.expelled)),
+        amendments=seats.amendments,
+        pending=seats.pending,
+        ending=seats.ending,
+    )
+
+
+def _seats(form: SeatsForm) -> Seats:
+    return Seats(
+        terms=form.terms,
+        vacant=frozenset(form.vacant),
+        joining=frozenset(form.joining),
+        leaving=frozenset(form.leaving),
+        expelled=frozenset(form.expelled),
+        amendments=form.amendments,
+        pending=form.pending,
+        ending=form.ending,
     )

@@ -4,11 +4,11 @@ Pure, and the same for the daemon and the auditor. The running hash covers all o
 information: who forges that can make a message vanish or fail its signature, but puts no words in a mouth.
 """
 
-import base64
 import binascii
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -39,10 +39,23 @@ class Dropped:
     """Its consensus time."""
     payer: AccountId
     reason: str
+    parts: tuple[bytes, ...] = field(default=(), repr=False)
+    """Their bytes, as far as they were kept."""
 
 
 GroupKey = tuple[str, str, str, int, bool]
 """Payer; then the initial transaction id: account, valid start, nonce, scheduled."""
+
+
+class Position(NamedTuple):
+    """A point of a topic at which no message is unfinished: all that is needed to go on from there."""
+
+    sequence: int
+    """Of the last entry before it."""
+    time: Nanoseconds
+    """Its consensus time."""
+    running_hash: bytes
+    """The 48 bytes after it."""
 
 
 @dataclass(slots=True)
@@ -56,14 +69,13 @@ class OpenGroup:
     parts: dict[int, bytes] = field(default_factory=dict)
 
     def dropped(self, reason: str) -> Dropped:
-        return Dropped(self.sequence, self.time, self.payer, reason)
+        return Dropped(self.sequence, self.time, self.payer, reason, tuple(self.parts.values()))
 
 
 class History:
     """The verified history of one topic, entry by entry; bounded however long the topic is.
 
-    Starts before the first message, or after one whose sequence number, time and running hash are known;
-    chunks from before that point are then missing.
+    Starts before the first message, or at a `Position`, whose hash must come from where it was verified.
     """
 
     def __init__(
@@ -88,17 +100,27 @@ class History:
 
         An entry that is refused changes nothing. Raises HistoryBroken.
         """
-        entry, body = self._verified(raw)
-        self.sequence, self.time = entry.sequence_number, nanoseconds(entry.consensus_timestamp)
-        self.running_hash = base64.b64decode(entry.running_hash)
+        entry, body, self.time, self.running_hash = self._verified(raw)
+        self.sequence = entry.sequence_number
         return (*self._expired(), *self._take(entry, body))
+
+    @property
+    def position(self) -> Position | None:
+        """Where it stands, for `History(topic, *position)`; None while a message waits for its other chunks.
+
+        Who went on from there without them would read another message, or none, where everybody else has one.
+        """
+        return None if self.open else Position(self.sequence, self.time, self.running_hash)
 
     def unfinished(self) -> tuple[Dropped, ...]:
         """What is still waiting for chunks; at the end of an audit these are dropped too."""
         return tuple(part.dropped("its other chunks are missing") for part in self.open.values())
 
-    def _verified(self, raw: RawEntry) -> tuple[MessageEntry, bytes]:
-        """The entry and its bytes, given that it chains to the one before. Raises HistoryBroken."""
+    def _verified(self, raw: RawEntry) -> tuple[MessageEntry, bytes, Nanoseconds, bytes]:
+        """The entry, its bytes, its time and the running hash after it, given that it chains to the last one.
+
+        Raises HistoryBroken.
+        """
         expected = self.sequence + 1
         try:
             entry = MessageEntry.model_validate(raw)
@@ -127,7 +149,7 @@ class History:
                 expected,
                 f"expected running hash {base64url(computed)}, the mirror returned {base64url(claimed)}",
             )
-        return entry, body
+        return entry, body, time, computed
 
     def _broken(self, sequence: int, cause: str) -> HistoryBroken:
         return HistoryBroken(
@@ -141,11 +163,11 @@ class History:
         try:
             chunk = ChunkInfo.model_validate(entry.chunk_info)
         except ValidationError as error:
-            yield self._refused(entry, f"its chunk information is malformed ({cause_of(error)})")
+            yield self._refused(entry, body, f"its chunk information is malformed ({cause_of(error)})")
             return
         if chunk.total > MAX_CHUNKS or chunk.number > chunk.total:
             yield self._refused(
-                entry, f"it is chunk {chunk.number} of {chunk.total}; at most {MAX_CHUNKS} are read"
+                entry, body, f"it is chunk {chunk.number} of {chunk.total}; at most {MAX_CHUNKS} are read"
             )
         elif chunk.total == 1:
             yield self._message(entry, body)
@@ -174,7 +196,9 @@ class History:
                 f"its chunks disagree on their number: {group.total} or {chunk.total}"
             )
             return
-        group.parts.setdefault(chunk.number, body)
+        if group.parts.setdefault(chunk.number, body) != body:
+            yield self._refused(entry, body, f"another chunk {chunk.number} of its message came before")
+            return
         if sum(map(len, group.parts.values())) > MAX_MESSAGE:
             yield self.open.pop(key).dropped(f"it is longer than {MAX_MESSAGE} bytes")
         elif len(group.parts) == group.total:
@@ -206,16 +230,17 @@ class History:
             body,
         )
 
-    def _refused(self, entry: MessageEntry, reason: str) -> Dropped:
-        return Dropped(self.sequence, self.time, AccountId(entry.payer_account_id), reason)
+    def _refused(self, entry: MessageEntry, body: bytes, reason: str) -> Dropped:
+        return Dropped(self.sequence, self.time, AccountId(entry.payer_account_id), reason, (body,))
 
 
 def _canonical(text: str) -> bytes:
     """Bytes from base64 of which every bit counts. Raises ValueError."""
     try:
-        data = base64.b64decode(text, validate=True)
+        given = text.encode()
+        data = binascii.a2b_base64(given, strict_mode=True)
     except binascii.Error as error:
         raise ValueError("not base64") from error
-    if base64.b64encode(data) != text.encode():
+    if binascii.b2a_base64(data, newline=False) != given:
         raise ValueError("not canonical base64")
     return data

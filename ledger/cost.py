@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import ceil
 from typing import NewType
 
-from ledger.outbox import CHUNK
+from ledger.outbox import CHUNK, MAX_PAYEES
 from protocol.fields import canonical
 from protocol.ids import (
     AccountId,
@@ -38,7 +38,15 @@ TOPIC_CREATE = Microdollars(10_000)
 TOPIC_KEY = Microdollars(10_000)
 """Each key that it keeps: the founder's and every member's."""
 ACCOUNT_CREATE = Microdollars(50_000)
-"""An account."""
+"""An account: a member's, or the treasury."""
+SCHEDULE_CREATE = Microdollars(10_000)
+"""A schedule that holds a settlement until enough members have signed it."""
+SCHEDULE_SIGN = Microdollars(1_000)
+"""Another member's signature on it."""
+TRANSFER = Microdollars(100)
+"""The transfer to at most nine members that the signatures set off."""
+SETTLE_EVERY = 10
+"""Verdicts after which what is owed is paid, unless a run says otherwise."""
 LATE_VOTES = Ppm(100_000)
 """The share of votes that are assumed to miss their verdict, and to be put on the topic by their voters."""
 TINYBAR_PER_HBAR = 100_000_000
@@ -79,7 +87,7 @@ class Estimate:
     founding: tuple[Item, ...]
     """Paid by the founder, once."""
     running: tuple[Item, ...]
-    """Paid by the participants, over all rounds."""
+    """Paid by the participants, over all rounds; the transfers of settlements by the treasury."""
 
     @property
     def founding_cost(self) -> Microdollars:
@@ -107,8 +115,12 @@ class Estimate:
         return Microdollars(self.founding_cost + self.running_cost)
 
 
-def estimate(peers: int, rounds: int, accounts: int = 0) -> Estimate:
-    """The expected cost of a run in which every round ends in a verdict; `accounts` are still to be created."""
+def estimate(peers: int, rounds: int, accounts: int = 0, settle_every: int = SETTLE_EVERY) -> Estimate:
+    """The expected cost of a run in which every round ends in a verdict.
+
+    accounts: of members, still to be created. settle_every: verdicts to a settlement; with 0 no money is paid,
+    and there is no treasury.
+    """
     genesis = len(canonical(sample_genesis(peers, rounds)))
     verdict = len(canonical(sample_verdict(peers, rounds)))
     vote = len(canonical(sample_vote(peers, rounds)))
@@ -120,11 +132,31 @@ def estimate(peers: int, rounds: int, accounts: int = 0) -> Estimate:
     ]
     if accounts:
         founding.append(Item("accounts", accounts, ACCOUNT_CREATE))
+    if settle_every:
+        founding.append(Item("treasury", 1, ACCOUNT_CREATE))
     running = (
         Item("chunks of verdicts", rounds * chunks(verdict), SUBMIT),
         Item("chunks of late votes", late * chunks(vote), SUBMIT),
+        *_settling(peers, settlements(peers, rounds, settle_every)),
     )
     return Estimate(peers, rounds, genesis, verdict, vote, tuple(founding), running)
+
+
+def settlements(peers: int, rounds: int, settle_every: int) -> int:
+    """Payouts of a run in which all peers are owed something each time: of more than nine, one after the other."""
+    return rounds // settle_every * ceil(Fraction(peers, MAX_PAYEES)) if settle_every else 0
+
+
+def _settling(peers: int, count: int) -> tuple[Item, ...]:
+    if not count:
+        return ()
+    signers = peers // 2 + 1
+    return (
+        Item("records of settlements", 2 * count, SUBMIT),
+        Item("schedules of settlements", count * signers, SCHEDULE_CREATE),
+        Item("signatures of settlements", count * (signers - 1), SCHEDULE_SIGN),
+        Item("transfers of settlements", count, TRANSFER),
+    )
 
 
 def chunks(size: int) -> int:

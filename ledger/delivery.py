@@ -8,7 +8,7 @@ not show of the entry never happened and never can: only then does the entry get
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +20,7 @@ from ledger.chunks import CHUNK_WINDOW
 from ledger.hiero import AccountId as SdkAccount
 from ledger.hiero import TopicId as SdkTopic
 from ledger.hiero import TopicMessageSubmitTransaction, Transaction, TransferTransaction
+from ledger.keys import SigningKey
 from ledger.mirror import Mirror
 from ledger.outbox import CHUNK, FEE_CAP, Deed, Entry, Message, Outbox, Payment, cost_cap
 from ledger.pages import nanoseconds
@@ -29,6 +30,8 @@ from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
 
 LIFETIME = Nanoseconds(120 * SECOND)
 """How long after its valid start a transaction may take effect."""
+RENEWABLE = frozenset({"THROTTLED_AT_CONSENSUS", "TRANSACTION_EXPIRED"})
+"""Failures at consensus of which the deed is innocent: it may be done under another id."""
 
 _THREADS = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
@@ -40,8 +43,6 @@ _MARGIN = Nanoseconds(10 * SECOND)
 _AFTERLIFE = Nanoseconds(60 * SECOND)
 # A node's account, which every network has.
 _MARKED = AccountId("0.0.3")
-# Failures at consensus of which the deed is innocent: it may be done under another id.
-_RENEWABLE = {"THROTTLED_AT_CONSENSUS", "TRANSACTION_EXPIRED"}
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +127,14 @@ class Deliveries:
                 self._session.renew(client)
             raise
 
-    def passing(self, transaction: Transaction, cost: Tinybar) -> tuple[Submission, str]:
+    def passing(
+        self, transaction: Transaction, cost: Tinybar, signers: Sequence[SigningKey] = ()
+    ) -> tuple[Submission, str]:
         """A transaction that is not kept, under the next id; its cost counts. Raises LedgerError."""
         start = self._clock.next()
         self._outbox.note(start, cost)
         transaction.set_transaction_id(self._session.transaction_id(start))
-        return Submission(transaction), self.transaction_id(start)
+        return Submission(transaction, signers), self.transaction_id(start)
 
     def transaction_id(self, start: Nanoseconds) -> str:
         """A transaction's id as mirrors write it."""
@@ -208,7 +211,7 @@ class Deliveries:
 
     def _judge(self, flight: Flight, error: Refused) -> None:
         """What a refusal means for the entry. Raises it when the entry is not settled by it."""
-        if error.at_consensus and error.status in _RENEWABLE:
+        if error.at_consensus and error.status in RENEWABLE:
             # One chunk that failed makes the message one that never was, so all of it may go again.
             self._renew(flight)
             raise error
@@ -246,7 +249,7 @@ class Deliveries:
     def _settled(self, flight: Flight, shown: list[tuple[str, Nanoseconds] | None]) -> bool:
         """Whether what the mirror shows of an entry's transactions, one by one, decides it."""
         known = [outcome for outcome in shown if outcome is not None]
-        failed = [result for result, _ in known if result != "SUCCESS" and result not in _RENEWABLE]
+        failed = [result for result, _ in known if result != "SUCCESS" and result not in RENEWABLE]
         if failed:
             flight.entry = self._outbox.settle(flight.entry, "refused", failed[0])
             return True

@@ -72,13 +72,16 @@ class Bell:
 
 
 async def follow(
-    mirror: Mirror, topic: TopicId, subscribe: Subscribe | None = None
+    mirror: Mirror, topic: TopicId, subscribe: Subscribe | None = None, history: History | None = None
 ) -> AsyncIterator[TopicMessage | None]:
     """Every message of a topic, without end; None once, when all that was there at the start has been read.
 
-    Always read from the first message, since only a whole chain can be verified. Raises HistoryBroken.
+    Read from the first message, or from where a history of the topic stands, which then moves along: after each
+    message, its `position` is one to go on from. Only a whole chain can be verified, so that history must
+    have been. Raises HistoryBroken.
     """
-    history = History(topic)
+    if history is None:
+        history = History(topic)
     bell = Bell(subscribe) if subscribe is not None else None
     poll = BARE_POLL_SECONDS if bell is None else POLL_SECONDS
     pause, away, woken, is_current = 0.0, False, False, False

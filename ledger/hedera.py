@@ -13,7 +13,8 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from ledger.delivery import Deliveries, described
+from ledger.chunks import History
+from ledger.delivery import RENEWABLE, Deliveries, described
 from ledger.follow import follow
 from ledger.hiero import (
     AccountCreateTransaction,
@@ -22,12 +23,13 @@ from ledger.hiero import (
     Transaction,
     TransactionReceipt,
 )
-from ledger.keys import SigningKey, Threshold, any_of, sdk_key, signing_key
+from ledger.keys import SigningKey, any_of, sdk_key, signing_key
 from ledger.mirror import Mirror
 from ledger.outbox import CHUNK, UNLIMITED, Deed, Message, Outbox, Payment
-from ledger.session import Refused, Session, Unreachable, nodes_of
+from ledger.session import Refused, Session, Submission, Unreachable, nodes_of
 from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from protocol.ids import AccountId, PublicKey, Tinybar, TopicId, is_entity
+from protocol.transfers import SharedKey
 
 MAX_BODY = 20 * CHUNK
 """Bytes of the longest message that is submitted."""
@@ -89,28 +91,30 @@ class Hedera:
         self.mirror = mirror
         self.network = network
         self.session = session
-        self._patience = patience
+        self.patience = patience
         self._deliveries = deliveries
 
     def __repr__(self) -> str:
         return f"Hedera({self.network.name}, {self.account})"
 
-    async def create_account(self, key: PublicKey | Threshold, initial: Tinybar, memo: str = "") -> AccountId:
+    async def create_account(self, key: PublicKey | SharedKey, initial: Tinybar, memo: str = "") -> AccountId:
         """A new account with this key and balance, paid by this account. Raises LedgerError."""
-        transaction = AccountCreateTransaction()
-        transaction.set_key_without_alias(sdk_key(key))
-        transaction.set_initial_balance(Hbar.from_tinybars(_amount(initial)))
-        transaction.set_account_memo(_memo(memo))
-        receipt = await self._execute(transaction, "create an account", CREATE_FEE_CAP, initial)
+        named, balance, said = sdk_key(key), Hbar.from_tinybars(_amount(initial)), _memo(memo)
+
+        def creation() -> Transaction:
+            transaction = AccountCreateTransaction().set_key_without_alias(named)
+            return transaction.set_initial_balance(balance).set_account_memo(said)
+
+        receipt = await self._execute(creation, "create an account", CREATE_FEE_CAP, initial)
         return AccountId(str(receipt.account_id))
 
     async def create_topic(self, memo: str = "", submit_keys: Sequence[PublicKey] = ()) -> TopicId:
         """A new topic to which we and each of these keys may write, or everybody without any. Raises LedgerError."""
-        transaction = TopicCreateTransaction(memo=_memo(memo))
-        if submit_keys:
-            transaction.set_submit_key(any_of(self.session.public, submit_keys))
+        said = _memo(memo)
+        writers = any_of(self.session.public, submit_keys) if submit_keys else None
         cap = Tinybar(CREATE_FEE_CAP + len(submit_keys) * KEY_FEE_CAP)
-        receipt = await self._execute(transaction, "create a topic", cap)
+        creation = partial(TopicCreateTransaction, memo=said, submit_key=writers)
+        receipt = await self._execute(creation, "create a topic", cap)
         return TopicId(str(receipt.topic_id))
 
     async def transfer(
@@ -149,34 +153,65 @@ class Hedera:
             news = flight.news
             await news.wait()
             waited = anyio.current_time() - began
-            if flight.entry.state == "pending" and waited + flight.pause >= self._patience:
+            if flight.entry.state == "pending" and waited + flight.pause >= self.patience:
                 raise self._impatient(described(deed), flight.trouble, waited)
         if flight.entry.state == "refused":
             kind = TopicRefused if isinstance(deed, Message) else LedgerError
             raise self._refusal(described(deed), flight.entry.status, kind)
         return self._deliveries.transaction_id(flight.entry.start)
 
-    async def _execute(
-        self, transaction: Transaction, what: str, fee_cap: Tinybar, moved: int = 0
+    async def execute(
+        self,
+        build: Callable[[], Transaction],
+        what: str,
+        fee_cap: Tinybar,
+        moved: int = 0,
+        signers: Sequence[SigningKey] = (),
     ) -> TransactionReceipt:
-        """The receipt of a transaction that is not kept, after as many attempts as patience allows."""
-        transaction.transaction_fee = int(fee_cap)
-        submission, _ = self._deliveries.passing(transaction, Tinybar(fee_cap + moved))
+        """The receipt of a transaction that is not kept, after as many attempts as patience allows.
+
+        build: makes it, anew for each id that it is sent under. what: it, as an attempt. moved: tinybar that
+        it moves besides its fee. signers: who signs it besides this account.
+        Raises Refused when the network refuses it, LedgerError when it stays out of reach.
+        """
         began = anyio.current_time()
         pause = _FIRST_PAUSE
+        submission = self._submission(build, fee_cap, moved, signers)
         while True:
             try:
                 await self._deliveries.advance(submission)
             except Unreachable as error:
                 waited = anyio.current_time() - began
-                if waited + pause >= self._patience:
+                if waited + pause >= self.patience:
                     raise self._impatient(what, error, waited) from error
             except Refused as error:
-                raise self._refusal(what, error.status, LedgerError) from error
+                is_over = anyio.current_time() - began + pause >= self.patience
+                if is_over or not (error.at_consensus and error.status in RENEWABLE):
+                    raise
+                submission = self._submission(build, fee_cap, moved, signers)
             else:
                 return submission.receipts[0]
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def refusal(self, what: str, error: Refused) -> LedgerError:
+        """What to tell people of a refusal that nothing else is made of."""
+        return self._refusal(what, error.status, LedgerError)
+
+    async def _execute(
+        self, build: Callable[[], Transaction], what: str, fee_cap: Tinybar, moved: int = 0
+    ) -> TransactionReceipt:
+        try:
+            return await self.execute(build, what, fee_cap, moved)
+        except Refused as error:
+            raise self.refusal(what, error) from error
+
+    def _submission(
+        self, build: Callable[[], Transaction], fee_cap: Tinybar, moved: int, signers: Sequence[SigningKey]
+    ) -> Submission:
+        transaction = build()
+        transaction.transaction_fee = int(fee_cap)
+        return self._deliveries.passing(transaction, Tinybar(fee_cap + moved), signers)[0]
 
     def _impatient(self, what: str, trouble: LedgerError | None, waited: float) -> LedgerError:
         if isinstance(trouble, Refused):
@@ -205,8 +240,8 @@ class HederaTopic:
         """Put a message on the topic, once a key. Raises TopicRefused, LedgerError."""
         await self.hedera.submit(self.id, body, key=key)
 
-    def follow(self) -> AsyncIterator[TopicMessage | None]:
-        """Every message from the topic's first, verified, without end.
+    def follow(self, history: History | None = None) -> AsyncIterator[TopicMessage | None]:
+        """Every message from the topic's first, or from where a history of it stands, verified, without end.
 
         Yields None once, when all that the mirror had at the start has been read. Survives outages by itself.
         Raises HistoryBroken.
@@ -214,7 +249,7 @@ class HederaTopic:
         subscribe: Callable[..., Callable[[], None]] | None = None
         if self.hedera.network.mirror_grpc is not None:
             subscribe = partial(self.hedera.session.subscribe, self.id)
-        return follow(self.hedera.mirror, self.id, subscribe)
+        return follow(self.hedera.mirror, self.id, subscribe, history)
 
 
 @asynccontextmanager

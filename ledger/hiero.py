@@ -87,6 +87,7 @@ from hiero_sdk_python.schedule.schedule_delete_transaction import ScheduleDelete
 from hiero_sdk_python.schedule.schedule_id import ScheduleId
 from hiero_sdk_python.schedule.schedule_info_query import ScheduleInfoQuery
 from hiero_sdk_python.schedule.schedule_sign_transaction import ScheduleSignTransaction
+from hiero_sdk_python.timestamp import Timestamp
 from hiero_sdk_python.transaction.transaction import Transaction
 from hiero_sdk_python.transaction.transaction_id import TransactionId
 from hiero_sdk_python.transaction.transaction_receipt import TransactionReceipt
@@ -123,6 +124,7 @@ __all__ = [
     "ScheduleId",
     "ScheduleInfoQuery",
     "ScheduleSignTransaction",
+    "Timestamp",
     "TopicCreateTransaction",
     "TopicDeleteTransaction",
     "TopicId",

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.hiero import KeyList, PrivateKey
 from ledger.hiero import PublicKey as SdkPublicKey
 from ledger.topic import LedgerError
 from protocol.ids import PublicKey
+from protocol.transfers import SharedKey
 
 _NO_KEY = (
     "the account's private key is neither DER nor 32 raw bytes of secp256k1, in hex; check [ledger] key_file"
@@ -32,14 +32,6 @@ class SigningKey:
 
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.to_string_raw()})"
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """A key that any `required` of some secp256k1 keys make up together."""
-
-    required: int
-    keys: tuple[PublicKey, ...]
 
 
 def signing_key(key: str | bytes) -> SigningKey:
@@ -75,13 +67,16 @@ def load_key(file: Path) -> bytes:
     return data
 
 
-def sdk_key(key: PublicKey | Threshold) -> SdkPublicKey | KeyList:
-    """The SDK's form of a public key or a threshold key. Raises LedgerError."""
-    if isinstance(key, Threshold):
+def sdk_key(key: PublicKey | SharedKey) -> SdkPublicKey | KeyList:
+    """The SDK's form of a public key or a shared key. Raises LedgerError."""
+    if isinstance(key, SharedKey):
         if not 1 <= key.required <= len(key.keys):
             raise LedgerError(
                 f"a threshold of {key.required} of {len(key.keys)} keys can never be met; correct it"
             )
+        # Hedera counts a key as often as the list has it, so that its holder would sign for several.
+        if len(set(key.keys)) < len(key.keys):
+            raise LedgerError("a key is listed twice in a shared key; name each member once")
         return KeyList([_public(member) for member in key.keys], threshold=key.required)
     return _public(key)
 

@@ -12,16 +12,31 @@ import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from ledger.pages import AccountEntry, NodeEntry, RawEntry, TopicEntry, TransactionEntry, cause_of
+from ledger.pages import (
+    AccountEntry,
+    NodeEntry,
+    RawEntry,
+    ScheduleEntry,
+    ScheduleId,
+    TopicEntry,
+    TransactionEntry,
+    cause_of,
+    is_transaction_id,
+    nanoseconds,
+)
 from ledger.topic import LedgerError
-from protocol.ids import AccountId, TopicId, is_entity
+from protocol.ids import EPOCH, SECOND, AccountId, Nanoseconds, TopicId, is_entity
 
 PAGE_ENTRIES = 100
 """Entries asked for at a time; mirrors serve no more."""
 MAX_PAGE = 8 * 1024 * 1024
 """Bytes of the largest page that is read."""
 MAX_TRANSACTIONS = 10_000
-"""The most transactions one call returns."""
+"""The most transactions one call returns, unless told otherwise."""
+MAX_GAPS = 200
+"""Empty pages in a row that are passed over: public mirrors page transactions by 60 days, empty or not."""
+LAST = Nanoseconds(2**63 - 1)
+"""The latest time that a mirror can be asked for."""
 
 _FIRST_PAUSE = 0.1
 _TRICKLE = 3
@@ -92,40 +107,83 @@ class Mirror:
 
     async def account(self, account: AccountId) -> AccountEntry:
         """Balance and key of an account. Raises LedgerError."""
-        page = await self._page(f"/api/v1/accounts/{_checked(account)}", f"account {account}")
-        return self._typed(AccountEntry, page)
+        return self._typed(AccountEntry, await self.account_page(account))
 
-    async def transactions(self, account: AccountId, limit: int = MAX_TRANSACTIONS) -> tuple[RawEntry, ...]:
-        """The transactions that moved an account's money, oldest first, as the mirror returned them.
+    async def account_page(self, account: AccountId) -> RawEntry:
+        """The same as the mirror returned it. Raises LedgerError."""
+        # Its transactions would come along, and for a busy account take longer than mirrors wait.
+        path = f"/api/v1/accounts/{_checked(account)}?transactions=false"
+        page = await self._page(path, f"account {account}")
+        self._typed(AccountEntry, page)
+        return page
 
-        Raises LedgerError, also when there are more than `limit`: a part would look like the whole.
+    async def transactions(
+        self,
+        account: AccountId,
+        since: Nanoseconds = EPOCH,
+        until: Nanoseconds = LAST,
+        *,
+        debits: bool = False,
+        limit: int = MAX_TRANSACTIONS,
+        is_part: bool = False,
+    ) -> tuple[RawEntry, ...]:
+        """The transactions of an account between two consensus times, both included, as the mirror returned them.
+
+        Oldest first: those that moved its money and those with its transaction ids, or only those in which it
+        gave something. Raises LedgerError, also when there are more than `limit`: a part would look like the whole.
+        is_part: who asks knows that, and gets the first `limit` of them.
         """
         path = f"/api/v1/transactions?account.id={_checked(account)}&limit={PAGE_ENTRIES}&order=asc"
+        path += "&type=debit" if debits else ""
+        path += f"&timestamp=gte:{_decimal(since)}" if since > EPOCH else ""
+        path += f"&timestamp=lte:{_decimal(until)}" if until < LAST else ""
         found: list[RawEntry] = []
-        async for entry in self._entries(path, "transactions", f"account {account}"):
+        earliest = since
+        async for entry in self._entries(path, "transactions", f"account {account}", MAX_GAPS):
             if len(found) == limit:
-                raise LedgerError(f"account {account} has more than {limit} transactions; raise the limit")
-            self._typed(TransactionEntry, entry)
+                if is_part:
+                    break
+                raise LedgerError(
+                    f"account {account} has more than {limit} transactions in that time: too many to read"
+                )
+            time = nanoseconds(self._typed(TransactionEntry, entry).consensus_timestamp)
+            if not earliest <= time <= until:
+                raise LedgerError(
+                    f"the mirror at {self.url} shows transactions of {account} out of order, or others than it was "
+                    "asked for; use another mirror"
+                )
+            earliest = Nanoseconds(time + 1)
             found.append(entry)
         return tuple(found)
 
-    async def transaction(self, transaction_id: str) -> tuple[RawEntry, ...]:
+    async def transaction(self, transaction_id: str, scheduled: bool | None = None) -> tuple[RawEntry, ...]:
         """All that happened under one transaction id, `0.0.payer-seconds-nanos`, as the mirror returned it.
 
-        Empty when the mirror knows none (yet). Raises LedgerError.
+        `scheduled`: only what a schedule made of it, or only what is no schedule's. Empty when the mirror knows
+        none (yet). Raises LedgerError.
         """
-        payer, *start = transaction_id.split("-")
-        if (
-            not is_entity(payer)
-            or len(start) != 2
-            or not all(part.isascii() and part.isdigit() for part in start)
-        ):
+        if not is_transaction_id(transaction_id):
             raise LedgerError(f"{transaction_id!r} is no transaction id; it reads 0.0.payer-seconds-nanos")
-        page = await self._page(f"/api/v1/transactions/{transaction_id}", None)
+        # Asked in this way, a mirror also looks for what a schedule made weeks after its creation.
+        query = "" if scheduled is None else f"?nonce=0&scheduled={str(scheduled).lower()}"
+        page = await self._page(f"/api/v1/transactions/{transaction_id}{query}", None)
         entries = self._list(page, "transactions") if page else []
         for entry in entries:
             self._typed(TransactionEntry, entry)
         return tuple(entries)
+
+    async def schedule(self, schedule: ScheduleId) -> ScheduleEntry | None:
+        """A schedule, also one that is over; None when the mirror knows none (yet). Raises LedgerError."""
+        page = await self._page(f"/api/v1/schedules/{_checked(schedule)}", None)
+        return self._typed(ScheduleEntry, page) if page else None
+
+    async def latest(self) -> Nanoseconds:
+        """Consensus time of the last transaction that the mirror knows; 0 when it knows none. Raises LedgerError."""
+        page = await self._page("/api/v1/transactions?limit=1&order=desc", "the network")
+        entries = self._list(page, "transactions")
+        if not entries:
+            return EPOCH
+        return nanoseconds(self._typed(TransactionEntry, entries[0]).consensus_timestamp)
 
     async def nodes(self) -> tuple[NodeEntry, ...]:
         """The consensus nodes of the network. Raises LedgerError."""
@@ -134,13 +192,19 @@ class Mirror:
             [self._typed(NodeEntry, entry) async for entry in self._entries(path, "nodes", "the network")]
         )
 
-    async def _entries(self, path: str, name: str, subject: str) -> AsyncIterator[RawEntry]:
-        """The entries of a list, page after page, for as long as pages have entries."""
+    async def _entries(self, path: str, name: str, subject: str, gaps: int = 0) -> AsyncIterator[RawEntry]:
+        """The entries of a list, page after page; so many pages in a row may be empty and have a next one."""
         following: str | None = path
+        empty = 0
         while following is not None:
             page = await self._page(following, subject)
             entries = self._list(page, name)
-            following = self._next(page) if entries else None
+            empty = 0 if entries else empty + 1
+            following = self._next(page) if entries or gaps else None
+            if following is not None and empty > gaps:
+                raise LedgerError(
+                    f"the mirror at {self.url} links to one empty page after another; use another mirror"
+                )
             for entry in entries:
                 yield entry
 
@@ -174,7 +238,7 @@ class Mirror:
             ) from error
 
     async def _page(self, path: str, subject: str | None) -> dict[str, Any]:
-        """One JSON object, retried with back-off; for a 404 empty without a subject, else LedgerError."""
+        """One JSON object, retried with back-off; without a subject, what the mirror does not know is empty."""
         pause = _FIRST_PAUSE
         for left in reversed(range(self._attempts)):
             try:
@@ -189,9 +253,10 @@ class Mirror:
                     ) from error
             await anyio.sleep(pause)
             pause *= 2
+        # What no mirror can know, an account number of 60 bits for one, is refused with 400.
+        if subject is None and status in (httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST):
+            return {}
         if status == httpx.codes.NOT_FOUND:
-            if subject is None:
-                return {}
             raise LedgerError(
                 f"the mirror at {self.url} knows nothing of {subject}; check the id and the network"
             )
@@ -230,3 +295,7 @@ def _checked(entity: str) -> str:
     if not is_entity(entity):
         raise LedgerError(f"{entity!r} is no Hedera id; it reads 0.0.1234")
     return entity
+
+
+def _decimal(time: Nanoseconds) -> str:
+    return f"{time // SECOND}.{time % SECOND:09}"

@@ -2,6 +2,7 @@
 
 LedgerError
   OutboxError    the file cannot be used, or is full
+    KeyTaken     a key stands for another deed
   OverBudget     what was asked for would exceed the spend limit of an hour
 
 A transaction id takes effect once at most, so an entry is sent under one id, again and again, until its fate
@@ -21,6 +22,8 @@ from protocol.ids import AccountId, Nanoseconds, Tinybar, TopicId, digest_of
 
 CHUNK = 1_024
 """Bytes of a topic message that fit one transaction."""
+MAX_PAYEES = 9
+"""Accounts that one transfer can pay: it has ten lines, and one is the payer's."""
 FEE_CAP = Tinybar(20_000_000)
 """The most that one message chunk or transfer may cost in fees; the network refuses what costs more."""
 DEFAULT_SPEND_LIMIT = Tinybar(2_500_000_000)
@@ -61,6 +64,10 @@ State = Literal["pending", "done", "refused"]
 
 class OutboxError(LedgerError):
     """The outbox cannot be used, or holds too much; nothing was sent."""
+
+
+class KeyTaken(OutboxError):
+    """A key stands for another deed; nothing was sent."""
 
 
 class OverBudget(LedgerError):
@@ -194,7 +201,7 @@ class Outbox:
             if found is not None:
                 entry = _entry(found)
                 if entry.deed != deed:
-                    raise OutboxError(
+                    raise KeyTaken(
                         f"the key {key!r} stands for another deed; nothing was sent: use another key"
                     )
                 return entry

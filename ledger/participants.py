@@ -1,77 +1,106 @@
-"""What each participant did and earned, from the closed rounds of a run alone."""
+"""What each participant did, earned, lost and is owed, from the closed rounds of a run and its book."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from ledger.book import Book
 from protocol.ids import AccountId, Tinybar
 from protocol.messages import Choice
-from protocol.rules import split_reward
 from protocol.state import ClosedRound, Ending, RunState
 
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
-def participants(state: RunState, rounds: Sequence[ClosedRound]) -> list[dict[str, Any]]:
+def participants(state: RunState, rounds: Sequence[ClosedRound], book: Book) -> list[dict[str, Any]]:
     """Every member of the roster, in order of place, as plain JSON values; amounts in tinybar."""
-    credits = dict(state.credits)
+    places = range(len(state.roster))
+    turns: list[list[ClosedRound]] = [[] for _ in places]
+    cast: list[Counter[tuple[Choice, bool]]] = [Counter() for _ in places]
+    absences, voted, proposed = ([0 for _ in places] for _ in range(3))
+    for closed in rounds:
+        turns[closed.proposer].append(closed)
+        for seat, vote in enumerate(closed.votes):
+            cast[vote.body.voter][vote.body.choice, seat >= closed.counted] += 1
+        for place in absent_from(closed, book):
+            absences[place] += 1
+        money = book.rounds.get(closed.number)
+        if money is not None:
+            proposed[closed.proposer] += money.proposal
+            for vote, reward in zip(closed.votes, money.votes, strict=True):
+                voted[vote.body.voter] += reward
+    lost = book.lost()
     return [
         {
             "member": place,
             "peer": member.peer,
             "account": member.account,
-            **_turns(state, [r for r in rounds if r.proposer == place]),
-            **_votes(state, place, rounds),
-            "absences": sum(place in absent_from(r) for r in rounds),
-            "account_credits": credits.get(member.account, 0),
+            "standing": standing(state, place),
+            **_turns(turns[place]),
+            **_votes(cast[place]),
+            "absences": absences[place],
+            "proposal_credits": proposed[place],
+            "vote_credits": voted[place],
+            **_money(state, place, lost[0].get(place, 0), lost[1].get(place, 0)),
         }
         for place, member in enumerate(state.roster)
     ]
 
 
-def _turns(state: RunState, turns: Sequence[ClosedRound]) -> dict[str, Any]:
+def standing(state: RunState, place: int) -> str:
+    """How a member stands: active, inactive, short of stake, joining, leaving, left or expelled."""
+    seats = state.seats
+    if place in seats.expelled:
+        return "expelled"
+    if place in seats.joining:
+        return "joining"
+    if place in seats.vacant:
+        return "left"
+    if place in seats.leaving:
+        return "leaving"
+    if place not in state.staked:
+        return "short of stake"
+    return "inactive" if place in state.inactive else "active"
+
+
+def _turns(turns: Sequence[ClosedRound]) -> dict[str, Any]:
     endings = Counter(r.ending for r in turns)
     return {
         "turns": len(turns),
         "proposed": sum(r.ending != "passed" and r.proposer in r.present for r in turns),
         **{ending: endings[ending] for ending in ENDINGS},
-        "proposal_credits": endings["accepted"] * state.params.reward_proposal,
     }
 
 
-def _votes(state: RunState, place: int, rounds: Sequence[ClosedRound]) -> dict[str, Any]:
-    cast = [
-        (closed, seat, vote.body.choice)
-        for closed in rounds
-        for seat, vote in enumerate(closed.votes)
-        if vote.body.voter == place
-    ]
-    choices = Counter(choice for _, _, choice in cast)
-    paid = sum(closed.ending in ("accepted", "rejected") for closed, _, _ in cast)
+def _votes(cast: Counter[tuple[Choice, bool]]) -> dict[str, Any]:
     return {
-        "votes": {str(choice): choices[choice] for choice in Choice},
-        "late_votes": sum(seat >= closed.counted for closed, seat, _ in cast),
-        "vote_credits": paid * state.params.reward_vote,
+        "votes": {str(choice): cast[choice, False] + cast[choice, True] for choice in Choice},
+        "late_votes": sum(count for (_, late), count in cast.items() if late),
     }
 
 
-def absent_from(closed: ClosedRound) -> frozenset[int]:
+def _money(state: RunState, place: int, penalties: int, faults: int) -> dict[str, int]:
+    """What a member lost and has at stake, and what its account, which several may share, earned and got."""
+    money, account = state.money, state.roster[place].account
+    return {
+        "lost_penalties": penalties,
+        "lost_faults": faults,
+        "staked": money.stakes[place],
+        "unbonding": sum(part.amount for part in money.unbonding if part.place == place),
+        "account_credits": dict(money.earned).get(account, 0),
+        "account_owed": dict(money.owed).get(account, 0),
+        "account_paid": dict(money.paid).get(account, 0),
+    }
+
+
+def absent_from(closed: ClosedRound, book: Book) -> frozenset[int]:
     """Members who owed the topic a sign of life in a round and gave none (SPEC.md, settle_attendance)."""
     shown = closed.proposer in closed.present and closed.ending != "passed"
-    due = closed.members if shown else frozenset({closed.proposer})
+    due = closed.members if shown and closed.number not in book.hurried else frozenset({closed.proposer})
     return due - closed.present
 
 
-def credited(state: RunState, closed: ClosedRound) -> dict[AccountId, Tinybar]:
-    """What a round moved, by account: the proposal's reward and the votes', late ones included."""
-    grants: list[tuple[AccountId, Tinybar]] = []
-    if closed.ending == "accepted" and closed.proposal is not None:
-        grants += split_reward(state.params.reward_proposal, closed.proposal.body.contributors)
-    if closed.ending in ("accepted", "rejected"):
-        reward = state.params.reward_vote
-        grants += [(state.roster[vote.body.voter].account, reward) for vote in closed.votes]
-    amounts: dict[AccountId, Tinybar] = {}
-    for account, amount in grants:
-        if amount:
-            amounts[account] = Tinybar(amounts.get(account, 0) + amount)
-    return dict(sorted(amounts.items()))
+def credited(closed: ClosedRound, book: Book) -> dict[AccountId, Tinybar]:
+    """What a round moved from the pool, by account: the proposal's reward and the votes', late ones included."""
+    money = book.rounds.get(closed.number)
+    return {} if money is None else dict(money.credits)

@@ -7,7 +7,9 @@ from importlib.resources import files
 from typing import Any
 
 from ledger.charts import CHOICES, credits_chart, line_class, money, percent, unit, votes_chart
+from ledger.evidence import CONTRADICTIONS
 from ledger.markup import Child, Markup, join, tag
+from ledger.report_money import money_sections
 
 MAX_ROUNDS = 500
 """Rounds of the timeline and the charts: the latest; --json has all of them."""
@@ -36,6 +38,7 @@ def page(found: Report, again: str) -> str:
         _evidence(found),
         _facts(found),
         *(_charts(found, shown) if shown else ()),
+        *money_sections(found),
         _participants(found),
         _rounds(found, shown),
         _ignored(found),
@@ -49,15 +52,15 @@ def _verdict(found: Report) -> Markup:
     faults = found["violations"]
     mark = "\u2713 ok" if found["ok"] else f"\u2717 {_count(len(faults), 'violation')}"
     says = (
-        "History, signatures, turns, tallies and credits all hold."
+        "History, signatures, turns, tallies and money all hold."
         if found["ok"]
-        else "What breaks a rule, by the sequence number of its message:"
+        else "What breaks a rule, by the sequence number of its message, or in the treasury's account:"
     )
     return tag(
         "header",
         tag("h1", tag("span", mark, cls="mark"), f" \u00b7 audit of topic {found['topic']}"),
         tag("p", says),
-        _listed(faults, lambda v: join(tag("b", f"message {v['sequence']}"), v["reason"])),
+        _listed(faults, lambda v: join(tag("b", _place(v["sequence"])), v["reason"])),
         cls="holds" if found["ok"] else "broken",
     )
 
@@ -71,13 +74,13 @@ def _evidence(found: Report) -> Markup | None:
         tag("h2", f"{_count(len(proofs), 'equivocation')} proven"),
         tag(
             "p",
-            "A member signed two bodies that differ: its fault, and none of the history. See docs/audit.md.",
+            "A member signed what excludes each other: its fault, and none of the history. See docs/audit.md.",
         ),
         _listed(
             proofs,
             lambda e: join(
                 tag("b", f"messages {e['first']} and {e['second']}"),
-                f"two {e['kind']}s of member {e['member']} in round {e['round']}",
+                f"{CONTRADICTIONS.get(e['kind'], e['kind'])} of member {e['member']} in round {e['round']}",
             ),
         ),
         cls="warn",
@@ -143,19 +146,26 @@ def _charts(found: Report, shown: Sequence[Report]) -> list[Markup]:
 
 _COLUMNS = (
     "member", "account", "turns", "accepted", "rejected", "other",
-    *_MARKS.values(), "late", "absent", "earned",
+    *_MARKS.values(), "late", "absent", "earned", "lost", "at stake",
 )  # fmt: skip
 
 
 def _participants(found: Report) -> Markup:
-    top = max([1, *found["credits"].values()])
+    top = max([1, *found["credits"].values(), *(m["staked"] for m in found["participants"])])
     rows = []
     for member in found["participants"]:
         other = member["neutral"] + member["closed"] + member["passed"]
         cells: list[Child] = [member["turns"], member["accepted"], member["rejected"], other]
         cells += [member["votes"][choice] for choice in _MARKS]
         cells += [member["late_votes"], member["absences"]]
-        cells += [money(member["vote_credits"] + member["proposal_credits"], top)]
+        cells += [
+            money(amount, top)
+            for amount in (
+                member["vote_credits"] + member["proposal_credits"],
+                member["lost_penalties"] + member["lost_faults"],
+                member["staked"] + member["unbonding"],
+            )
+        ]
         rows.append(
             tag(
                 "tr",
@@ -270,6 +280,10 @@ def _key(kind: str, label: str) -> Markup:
 
 def _hash(digest: str | None) -> Markup:
     return tag("span", digest or "none", cls="hash")
+
+
+def _place(sequence: int | None) -> str:
+    return "treasury" if sequence is None else f"message {sequence}"
 
 
 def _count(number: int, thing: str) -> str:

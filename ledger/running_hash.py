@@ -7,6 +7,7 @@ does not authenticate.
 
 import hashlib
 import struct
+from functools import lru_cache
 
 Entity = tuple[int, int, int]
 """A Hedera entity, (shard, realm, num)."""
@@ -54,6 +55,7 @@ def next_running_hash(
     return hashlib.sha384(stream).digest()
 
 
+@lru_cache(maxsize=1024)
 def _entity(entity: Entity | str) -> Entity:
     if not isinstance(entity, str):
         return entity

@@ -8,7 +8,7 @@ LedgerError
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -68,12 +68,14 @@ class Busy(Unreachable):
 class Refused(LedgerError):
     """The network refused for good."""
 
-    def __init__(self, status: str, at_consensus: bool) -> None:
+    def __init__(self, status: str, at_consensus: bool, receipt: TransactionReceipt | None = None) -> None:
         super().__init__(status)
         self.status = status
         """The name of Hedera's response code."""
         self.at_consensus = at_consensus
         """Whether the network as a whole says so; else one node, which may not know of an earlier attempt."""
+        self.receipt = receipt
+        """What the network says besides, when it is the network that says so."""
 
 
 class TransactionClock:
@@ -198,14 +200,18 @@ def _node(account: str, address: str) -> Node:
 class Submission:
     """One transaction on its way, chunk by chunk; it takes effect once however often it is advanced."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, signers: Sequence[SigningKey] = ()) -> None:
+        """Signed by the account that pays, and by `signers`."""
         self._transaction = transaction
+        self._signers = signers
         self._sent = 0
         self.receipts: list[TransactionReceipt] = []
 
     def advance(self, client: Client) -> None:
         """Send what is unsent and wait for the receipts. Blocks. Raises Unreachable, Refused."""
         self._transaction.freeze_with(client)
+        for key in self._signers:
+            self._transaction.sign_with(key.public, key.sign)
         ids = self._transaction._transaction_ids.get_list()
         try:
             # All chunks go out before the first receipt: waiting for each in turn, twenty would outlast the
@@ -256,7 +262,9 @@ def _translated(error: Exception) -> Unreachable | Refused:
         status = cause.status.name
         if status in _PASSING:
             return Busy(status)
-        return Refused(status, at_consensus=isinstance(cause, ReceiptStatusError))
+        if isinstance(cause, ReceiptStatusError):
+            return Refused(status, at_consensus=True, receipt=cause.transaction_receipt)
+        return Refused(status, at_consensus=False)
     if isinstance(cause, grpc.Call):
         return Unreachable(f"no node answered ({cause.code().name})")
     if isinstance(cause, RuntimeError):

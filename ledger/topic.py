@@ -37,9 +37,10 @@ class TopicMessage:
 class Topic(Protocol):
     """A consensus topic: an append-only, totally ordered, timestamped list of messages."""
 
-    async def submit(self, body: bytes) -> None:
+    async def submit(self, body: bytes, *, key: str | None = None) -> None:
         """Put a message on the topic, in chunks where it is long, and wait for its receipt.
 
+        A key names this message: however often it is submitted, also after a crash, it is on the topic once.
         Raises TopicRefused when it can never succeed, LedgerError when the network stays out of reach.
         """
 

@@ -3,10 +3,11 @@
 It says where things are on this machine. What the members agree on is in the genesis record, not here.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,10 +17,10 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
-from ledger.outbox import DEFAULT_SPEND_LIMIT
-from protocol.fields import AccountField, PeerField, TopicField
+from protocol.fields import MAX_INTEGER, AccountField, PeerField, TopicField
 from protocol.messages import first_error
 
 MAX_CONFIG = 256 * 1024
@@ -52,6 +53,27 @@ def _nameable(path: Path) -> Path:
 FilePath = Annotated[Path, AfterValidator(_nameable)]
 
 
+def _no_key_itself(path: Path) -> Path:
+    # What is said of a file quotes its name.
+    if re.search(r"[0-9A-Fa-f]{64}[^/]*$|PRIVATE KEY", str(path)):
+        raise ValueError("a key itself does not belong here; write it to a file, and name that")
+    return path
+
+
+KeyPath = Annotated[FilePath, AfterValidator(_no_key_itself)]
+
+
+def _no_secret(name: str) -> str:
+    # Names are quoted, so that they must be shorter than any key in hex.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,59}", name):
+        raise ValueError("expected the name of an environment variable, which then holds the secret")
+    return name
+
+
+VariableName = Annotated[str, AfterValidator(_no_secret)]
+SpendLimit = Annotated[int, Field(strict=True, ge=0, le=2**62)]
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message names file, key, cause and remedy."""
 
@@ -63,9 +85,9 @@ class _Section(BaseModel):
 class IdentitySection(_Section):
     """Who we are."""
 
-    file: FilePath
+    file: KeyPath
     """The key file, made by `roundabout identity`."""
-    passphrase_env: str | None = None
+    passphrase_env: VariableName | None = None
     """The environment variable that holds its passphrase, if it has one."""
 
 
@@ -83,8 +105,10 @@ class LedgerAccess(_Section):
 
     network: Literal["localnet", "solo", "testnet", "mainnet"]
     account: AccountField
-    key_file: FilePath | None = None
-    """The account's private key (DER in hex); by default the account has the identity's key."""
+    key_file: KeyPath | None = None
+    """The file of the account's private key; by default the account has the identity's key."""
+    key_env: VariableName | None = None
+    """The environment variable that holds it instead."""
     mirror: Url | None = None
     """The mirror node's REST address; each network has one by default."""
     mirror_grpc: HostPort | None = None
@@ -92,13 +116,34 @@ class LedgerAccess(_Section):
     nodes: Mapping[AccountField, HostPort] = Field(default_factory=dict)
     """Consensus nodes by account; each network has them by default."""
 
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.key_file is not None and self.key_env is not None:
+            raise ValueError("key_file and key_env both name a key; leave one out")
+        return self
+
+
+class NetworkProfile(_Section):
+    """What is known of a network before anything is configured: a file of configs/networks/."""
+
+    mirror: Url
+    """The mirror node's REST address."""
+    mirror_grpc: HostPort
+    """The mirror's gRPC address."""
+    nodes: Mapping[AccountField, HostPort] = Field(default_factory=dict)
+    """Consensus nodes by account; none for a public network, whose address book is asked for."""
+    patience: Annotated[int, Field(strict=True, ge=1, le=600)]
+    """Seconds for which a call is tried while no node answers."""
+    spend_limit: SpendLimit
+    """Tinybar an hour, unless the configuration says otherwise."""
+
 
 class LedgerSection(LedgerAccess):
     """The same, the run's topic on it, and what the node may spend there."""
 
     topic: TopicField
-    spend_limit: Annotated[int, Field(strict=True, ge=0, le=2**62)] = DEFAULT_SPEND_LIMIT
-    """Tinybar an hour, fees and transfers together; over it nothing is sent."""
+    spend_limit: SpendLimit | None = None
+    """Tinybar an hour, fees and transfers together; over it nothing is sent. Each network has one by default."""
 
 
 class LearnerSection(_Section):
@@ -134,16 +179,30 @@ class MemberSection(_Section):
     account: AccountField
 
 
+class TreasurySection(_Section):
+    """The account that will hold the run's money; several members' keys sign for it together."""
+
+    enabled: bool = True
+    """Without a treasury nobody pays or earns anything."""
+    required: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    """How many members sign for a payment; by default more than half."""
+    fund: Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER)] = 0
+    """Tinybar that the founder puts into the pool."""
+
+
 class FoundingConfig(_Section):
     """A run to be founded: who takes part, by which rules, and who pays for the topic."""
 
-    preset: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "driving"
-    """A file of configs/, without its ending."""
+    preset: Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9-]{0,63}|.{1,1024}\.toml)$")] = "driving"
+    """A file of configs/, without its ending; or the path of another, which ends in .toml."""
     memo: Annotated[str, StringConstraints(max_length=80)] = "roundabout"
     """The topic's memo."""
     ledger: LedgerAccess
     params: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters that differ from the preset's."""
+    treasury: TreasurySection = TreasurySection()
+    writers: Literal["members", "anyone"] | None = None
+    """Who may write to the topic; by default the first members with admission by vote, else anyone."""
     members: Annotated[tuple[MemberSection, ...], Field(min_length=1, max_length=1000)]
 
 
@@ -162,7 +221,15 @@ def load_founding(path: Path) -> FoundingConfig:
     """Read what a run is to be founded with. Raises ConfigError with one line."""
     config = _load(path, FoundingConfig)
     ledger = config.ledger.model_copy(update={"key_file": _beside(path, config.ledger.key_file)})
-    return config.model_copy(update={"ledger": ledger})
+    preset = config.preset
+    if preset.endswith(".toml"):
+        preset = str(path.parent / preset)
+    return config.model_copy(update={"ledger": ledger, "preset": preset})
+
+
+def load_profile(path: Path) -> NetworkProfile:
+    """Read a network's profile. Raises ConfigError with one line."""
+    return _load(path, NetworkProfile)
 
 
 def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:

@@ -16,19 +16,25 @@ from typing import assert_never
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from pydantic import TypeAdapter
 
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
-from ledger.topic import LedgerError, TopicMessage, TopicRefused
+from ledger.topic import TopicMessage
+from node.admission import admitted, check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
+from node.cosigner import see_through
 from node.journal import AlreadySigned
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from node.reader import read_topic
+from node.reports import report
+from node.submissions import Submissions
 from protocol.errors import Ignore, Invalid
 from protocol.fields import canonical
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
-from protocol.messages import Choice, parse_message
-from protocol.records import Stamp
+from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
+from protocol.records import PassBody, PresentBody
 from protocol.rules import choice_for
 from protocol.signing import sign
 from protocol.state import RunState
@@ -38,7 +44,7 @@ from protocol.view import (
     Adopt,
     Body,
     CaughtUp,
-    Effect,
+    Cosign,
     Event,
     Fetch,
     Fetched,
@@ -59,23 +65,28 @@ from protocol.view import (
     TrainingFailed,
     View,
     kind_of,
+    slot_of,
 )
 
 MAX_EVENTS = 1024
 """Events that wait for `step`; beyond that their producers wait."""
-MAX_SUBMISSIONS = 8
-"""Submissions under way at once; beyond that they wait."""
-MAX_WAITING = 64
-"""Submissions under way or waiting; beyond that they are dropped, and asked for again where they matter."""
 
 MAX_GAIN = 1_000_000
 """ppm: what a vote can say at most."""
 
+Task = Train | Fetch | Score | Sign | Send | Adopt | Cosign
+"""Effects that each run in a task of their own; what is left is Submit."""
+
+_BODY: TypeAdapter[Body] = TypeAdapter(ProposalBody | VoteBody | PassBody | PresentBody)
+
 log = structlog.get_logger("node.driver")
 
 
-class RunError(Exception):
-    """This node cannot take part in this run; the message names cause and remedy."""
+class _Barrier:
+    """In the queue between events: all before it have been taken in once it is reached."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
 
 
 class Driver:
@@ -84,11 +95,10 @@ class Driver:
     def __init__(self, means: Means) -> None:
         self.means = means
         self.view = View(peer=means.identity.peer, topic=means.topic_id)
-        self._inbox, self._outbox = anyio.create_memory_object_stream[Event](MAX_EVENTS)
+        self._inbox, self._outbox = anyio.create_memory_object_stream[Event | _Barrier](MAX_EVENTS)
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
-        self._submissions = anyio.CapacityLimiter(MAX_SUBMISSIONS)
-        self._submitting: set[bytes] = set()
+        self._submissions = Submissions(means.topic, means.account)
         self._turn = anyio.CapacityLimiter(1)
         self._transport: Transport | None = None
 
@@ -98,9 +108,19 @@ class Driver:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._timer)
             tasks.start_soon(self._loop, tasks, spec)
-            async for message in self.means.topic.follow():
-                event = CaughtUp() if message is None else Recorded(message.body, stamp_of(message))
-                await self._inbox.send(event)
+            await read_topic(self.means.topic, self.means.transfers, self._on_message, self._current)
+
+    async def _on_message(self, event: Recorded | CaughtUp, message: TopicMessage | None) -> None:
+        if message is not None:
+            self._submissions.on_read(message)
+        await self._inbox.send(event)
+
+    async def _current(self) -> RunState | None:
+        """The state once everything that is in the queue now has been folded in."""
+        barrier = _Barrier()
+        await self._inbox.send(barrier)
+        await barrier.reached.wait()
+        return self.view.state
 
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
@@ -115,8 +135,13 @@ class Driver:
 
     async def _loop(self, tasks: TaskGroup, spec: LearnerSpec) -> None:
         async for event in self._outbox:
+            if isinstance(event, _Barrier):
+                event.reached.set()
+                continue
             if isinstance(event, CaughtUp):
-                tasks.start_soon(self._network, self._check_run(spec))
+                tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
+            if isinstance(event, Recorded):
+                self._submissions.on_folded(event.stamp.sequence)
             before, now = self.view.state, self.means.clock()
             try:
                 self.view, effects = step(self.view, event, now)
@@ -127,10 +152,19 @@ class Driver:
                 self._blame(event, fault)
                 continue
             self._rearm(now)
-            if self.view.state is not before:
-                self._report(before)
+            state = self.view.state
+            if state is not before and state is not None:
+                self._admit()
+                report(before, state, self.view.live)
+                if before is not None and self.view.live and not self._belongs(before, state, spec):
+                    tasks.cancel_scope.cancel()
             for effect in effects:
-                tasks.start_soon(self._perform, effect)
+                if isinstance(effect, Submit):
+                    # Its key is that of this moment: it must not be that of a copy which comes back meanwhile.
+                    key = self._submissions.key_of(effect.record)
+                    tasks.start_soon(self._submissions.submit, effect.record, key)
+                else:
+                    tasks.start_soon(self._perform, effect)
 
     def _blame(self, event: Event, fault: Invalid) -> None:
         if isinstance(event, Received) and self._transport is not None:
@@ -144,8 +178,9 @@ class Driver:
     async def _network(self, state: RunState) -> None:
         """Once the topic has been read, talk to the other members."""
         log.info("taking part", run=state.run, place=self.view.place, round=open_number(state))
-        async with self.means.open_transport(state) as transport:
+        async with self.means.open_transport() as transport:
             self._transport = transport
+            self._admit()
             async for item in transport.inbound():
                 match item:
                     case Connected(peer):
@@ -156,6 +191,20 @@ class Driver:
                     case Frame(peer, body):
                         await self._on_frame(transport, peer, body)
 
+    def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
+        """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
+        if state.params is not before.params:
+            check_learner(state, spec)
+        check_honour(state, self.view.peer)
+        if has_left(state, self.view.peer):
+            log.info("left the run: nothing is left to do here")
+            return False
+        return True
+
+    def _admit(self) -> None:
+        if self._transport is not None and self.view.state is not None:
+            self._transport.admit(admitted(self.view.state, self.view.peer))
+
     async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
         try:
             message = parse_message(body)
@@ -164,28 +213,6 @@ class Driver:
             transport.drop(peer, str(fault))
             return
         await self._inbox.send(Received(peer, message))
-
-    def _check_run(self, spec: LearnerSpec) -> RunState:
-        state = self.view.state
-        if state is None:
-            raise RunError(f"no run was founded on topic {self.means.topic_id}; check [ledger] topic")
-        if state.place_of(self.means.identity.peer) is None:
-            raise RunError(
-                f"peer {self.means.identity.peer} is not in the roster of run {state.run}; "
-                "check [identity] file, or ask the founder to add it"
-            )
-        learner = state.params.learner
-        if (learner.name, learner.spec) != (spec.name, spec.digest()):
-            raise RunError(
-                f"the run learns {learner.name} {learner.spec}, this learner is {spec.name} {spec.digest()}; "
-                "check [learner] and the installed version"
-            )
-        if self.means.blobs.path_of(state.params.initial) is None:
-            raise RunError(
-                f"this learner's initial weights are not the run's {state.params.initial}; "
-                "check [learner] options and the installed version"
-            )
-        return state
 
     # ---- time ----
 
@@ -211,7 +238,7 @@ class Driver:
 
     # ---- effects ----
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _perform(self, effect: Task) -> None:
         match effect:
             case Train() | Score():
                 await self._learn(effect)
@@ -221,10 +248,10 @@ class Driver:
                 await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
             case Send():
                 self._send(effect)
-            case Submit():
-                await self._submit(effect)
             case Adopt():
                 await self._adopt(effect)
+            case Cosign():
+                await self._cosign(effect)
             case _:
                 assert_never(effect)
 
@@ -313,16 +340,20 @@ class Driver:
             for leftover in (out, out.with_name(out.name + TEMPORARY)):
                 leftover.unlink(missing_ok=True)
 
+    async def _cosign(self, effect: Cosign) -> None:
+        treasury, clock = self.means.treasury, self.means.clock
+        await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
+
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
-        kind, raw = kind_of(body), canonical(body)
-        signature = sign(self.means.identity.secret, kind, body)
+        slot, raw = slot_of(body), canonical(body)
+        signature = sign(self.means.identity.secret, kind_of(body), body)
         try:
-            self.means.journal.remember(kind, body.run, body.round, raw, signature.encode() + raw)
+            self.means.journal.remember(slot, body.run, body.round, raw, signature.encode() + raw)
         except AlreadySigned as earlier:
-            log.warning("already signed", kind=kind, round=body.round)
+            log.warning("already signed", slot=slot, round=body.round)
             before, words = earlier.existing[: len(signature)], earlier.existing[len(signature) :]
-            return Signed(type(body).model_validate_json(words), Signature(before.decode()))
+            return Signed(_BODY.validate_json(words), Signature(before.decode()))
         return Signed(body, signature)
 
     def _send(self, effect: Send) -> None:
@@ -334,27 +365,6 @@ class Driver:
         for peer in others if effect.to is None else [effect.to]:
             if not transport.send(peer, frame):
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
-
-    async def _submit(self, effect: Submit) -> None:
-        """While the ledger is away `step` asks again and again: each record waits once, and not too many do."""
-        record, raw = effect.record, canonical(effect.record)
-        if raw in self._submitting:
-            return
-        if len(self._submitting) >= MAX_WAITING:
-            log.warning("submission dropped", op=record.op, reason=f"{MAX_WAITING} wait for the ledger")
-            return
-        self._submitting.add(raw)
-        try:
-            async with self._submissions:
-                await self.means.topic.submit(raw)
-        except TopicRefused as error:
-            log.error("submission refused", op=record.op, reason=str(error))
-        except LedgerError as error:
-            log.warning("submission failed", op=record.op, reason=str(error))
-        else:
-            log.info("submitted", op=record.op)
-        finally:
-            self._submitting.discard(raw)
 
     async def _adopt(self, effect: Adopt) -> None:
         try:
@@ -372,24 +382,6 @@ class Driver:
         if path is None:
             raise LearnerError(f"blob {digest} is not in the store")
         return path
-
-    # ---- log ----
-
-    def _report(self, before: RunState | None) -> None:
-        state = self.view.state
-        if state is None or state.last is None or (before is not None and before.last is state.last):
-            return
-        last = state.last
-        if before is not None and before.last is not None and before.last.number == last.number:
-            return
-        log.info("round closed", round=last.number, ending=last.ending, head=state.head, votes=last.counted)
-        if state.open is None:
-            log.info("run ended", rounds=last.number, head=state.head)
-
-
-def stamp_of(message: TopicMessage) -> Stamp:
-    """Where consensus put a topic message."""
-    return Stamp(message.sequence, message.time, message.running_hash)
 
 
 def open_number(state: RunState) -> int | None:

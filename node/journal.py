@@ -10,10 +10,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
     run TEXT NOT NULL,
     round INTEGER NOT NULL,
-    kind TEXT NOT NULL,
+    slot TEXT NOT NULL,
     body BLOB NOT NULL,
     message BLOB NOT NULL,
-    PRIMARY KEY (run, round, kind)
+    PRIMARY KEY (run, round, slot)
 ) STRICT, WITHOUT ROWID
 """
 
@@ -23,10 +23,10 @@ class JournalError(Exception):
 
 
 class AlreadySigned(Exception):
-    """Another body of the same run, round and kind has been signed before."""
+    """Another body of the same run, round and slot has been signed before."""
 
     def __init__(self, existing: bytes) -> None:
-        super().__init__("this node has signed another message of this kind in this round")
+        super().__init__("this node has signed another message in this place of this round")
         self.existing = existing
         """The message that was signed first, which may be sent again."""
 
@@ -69,26 +69,26 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def remember(self, kind: str, run: str, round: int, body: bytes, message: bytes) -> None:
+    def remember(self, slot: str, run: str, round: int, body: bytes, message: bytes) -> None:
         """Note that `message`, with this body, is about to be sent; the same body again is no offence.
 
-        Raises AlreadySigned when another body was noted for the same run, round and kind; JournalError.
+        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalError.
         """
         insert = "INSERT INTO signed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND kind = ?"
+        select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
-            self._database.execute(insert, (run, round, kind, body, message))
-            noted, existing = self._database.execute(select, (run, round, kind)).fetchone()
+            self._database.execute(insert, (run, round, slot, body, message))
+            noted, existing = self._database.execute(select, (run, round, slot)).fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
         if noted != body:
             raise AlreadySigned(existing)
 
-    def signed(self, kind: str, run: str, round: int) -> bytes | None:
-        """The message of this kind that was signed in a round, or None. Raises JournalError."""
-        select = "SELECT message FROM signed WHERE run = ? AND round = ? AND kind = ?"
+    def signed(self, slot: str, run: str, round: int) -> bytes | None:
+        """The message in this slot that was signed in a round, or None. Raises JournalError."""
+        select = "SELECT message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
-            row = self._database.execute(select, (run, round, kind)).fetchone()
+            row = self._database.execute(select, (run, round, slot)).fetchone()
         except sqlite3.Error as error:
             raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
         return None if row is None else bytes(row[0])

@@ -9,6 +9,16 @@ from structlog.typing import Processor
 
 QUIET = ("libp2p", "httpx", "httpcore", "hiero_sdk_python", "async_service", "multiaddr", "grpc")
 """Libraries that log every step of theirs; only their warnings are of interest."""
+MUTE = "libp2p"
+"""Each failure on the wire is an error to it, and told at every attempt; what matters of it the mesh says itself."""
+
+
+def is_of_interest(record: logging.LogRecord) -> bool:
+    """Whether a log record goes out: not what a library says about its own doings."""
+    library = record.name.partition(".")[0]
+    if library == MUTE:
+        return logging.getLogger().level <= logging.DEBUG and record.levelno >= logging.WARNING
+    return record.levelno >= logging.WARNING or library not in QUIET
 
 
 def set_up_logging(
@@ -37,6 +47,7 @@ def set_up_logging(
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(is_of_interest)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -47,4 +58,6 @@ def set_up_logging(
     root.handlers = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        library = logging.getLogger(name)
+        library.setLevel(max(logging.WARNING, root.level))
+        library.propagate = True  # libp2p's does not by itself, and then writes lines in no format at all

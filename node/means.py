@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 from learners.learner import Comparison, LearnerSpec, Training
+from ledger.lookup import Transfers
 from ledger.topic import Topic
 from node.blobs import Blobs
+from node.cosigner import TreasuryPort
 from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
-from protocol.ids import Nanoseconds, Round, TopicId
-from protocol.state import RunState
+from protocol.ids import AccountId, Nanoseconds, Round, TopicId
 
 
 class LearnerPort(Protocol):
@@ -35,8 +36,8 @@ class LearnerPort(Protocol):
         """Take note of the head."""
 
 
-OpenTransport = Callable[[RunState], AbstractAsyncContextManager[Transport]]
-"""Opens the network once the roster is known from the topic."""
+OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
+"""Opens the network, which admits nobody until it is told whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Means:
     blobs: Blobs
     topic_id: TopicId
     topic: Topic
+    account: AccountId
+    """Who pays for what is written to the topic."""
+    transfers: Transfers
+    treasury: TreasuryPort
     learner: LearnerPort
     open_transport: OpenTransport
     clock: Callable[[], Nanoseconds]

@@ -7,27 +7,29 @@ advance           everything that is due and not yet under way
   decide          submit the verdict
   reach_topic     put our own vote or proposal on the topic
   close           close the round after its deadline
+  pay, accuse     money and faults (treasurer.py)
 """
 
 from dataclasses import replace
 
 from protocol.errors import Ignore
-from protocol.fold import counted_choices
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
 from protocol.messages import Choice, VoteBody
+from protocol.parse import Record
 from protocol.records import (
     CloseRecord,
     PresentBody,
     ProposeRecord,
-    Record,
     VerdictRecord,
     VoteRecord,
     entry_of,
     vote_entry_of,
 )
+from protocol.rounds import counted_choices
 from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
 from protocol.timing import close_time, last_call, topic_time, verdict_time
+from protocol.treasurer import accuse, pay
 from protocol.view import Adopt, Effects, Fetch, Score, Sign, Submit, Train, View
 
 
@@ -36,8 +38,13 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
     state, place = view.state, view.place
     if not view.live or state is None or place is None:
         return view, ()
-    view, effects = follow_head(view, state, now)
-    if state.open is None:
+    effects: Effects = ()
+    if place in state.seated | state.seats.joining:  # nobody serves blobs to who has left
+        view, effects = follow_head(view, state, now)
+    for duty in (pay, accuse):
+        view, more = duty(view, state, place, now)
+        effects += more
+    if state.open is None or place not in state.seated:
         return view, effects
     for part in (take_turn, cast_vote, decide, reach_topic, close):
         view, more = part(view, state, state.open, place, now)

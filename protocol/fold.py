@@ -1,40 +1,60 @@
 """What is true: `apply` takes the state over one record, for daemon and auditor alike (SPEC.md, fold).
 
-read(state, raw, stamp)          parse, then
-  apply(state, record, stamp)    one branch a record; raises Ignore or Invalid, and then nothing has changed
-    close_round                  ends the open round: head, credits, attendance
-    open_round                   draws the next turn and freezes who takes part
+read(state, topic, raw, stamp, found)    parse, then
+  begin(genesis, stamp)                  round 1 is open
+  apply(state, record, stamp, found)     one branch a record; raises Ignore or Invalid, and then nothing has changed
+lookup(state, record, stamp)             which transfers the reader must look up before: `found`
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
 
+from protocol.checks import check_proposal, check_votes, open_of
+from protocol.deposits import check_deposit, transfer_of
 from protocol.errors import Ignore, Invalid
-from protocol.ids import AccountId, Nanoseconds, Round, Tinybar, TopicId
-from protocol.messages import Choice, Opening, Proposal, Vote
+from protocol.ids import NOTHING, Round, TopicId
+from protocol.membership import amend, end, fault, join, leave, rotate
+from protocol.money import Money, TreasuryKeys, release, unbond, with_fund, with_stake
+from protocol.motions import (
+    EndRecord,
+    FaultRecord,
+    JoinRecord,
+    LeaveRecord,
+    ParamsRecord,
+    RotateRecord,
+    UpgradeRecord,
+)
+from protocol.parse import Record, parse_record
+from protocol.payments import FailedRecord, FundRecord, SettledRecord, SettleRecord, TopupRecord
 from protocol.records import (
     CloseRecord,
     Genesis,
     PassRecord,
     PresentRecord,
-    ProposalEntry,
     ProposeRecord,
-    Record,
     Stamp,
     VerdictRecord,
-    VoteEntry,
     VoteRecord,
-    parse_record,
-    proposal_of,
-    vote_of,
 )
-from protocol.rules import close_tally, count_of, proposer_for, shuffled, split_reward, tally
+from protocol.rounds import (
+    close_round,
+    counted_choices,
+    credit_late_vote,
+    open_round,
+    with_proposal,
+    with_vote,
+)
+from protocol.rules import close_tally, count_of, shuffled, tally
+from protocol.settlement import failed, settle, settled
 from protocol.signing import verify
-from protocol.state import ClosedRound, Ending, OpenRound, RunState, Totals, state_digest
+from protocol.state import RunState, Seats, Totals
+from protocol.transfers import Lookup, Named, Outgoing, Transfer
+
+Found = tuple[Transfer, ...]
+"""What a reader found on the mirror for the lookup of a record."""
 
 
-def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp) -> RunState:
+def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found: Found = ()) -> RunState:
     """The state after one topic message. Raises Ignore or Invalid when the message has no effect."""
     record = parse_record(raw)
     if state is None:
@@ -43,12 +63,40 @@ def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp) -> Ru
         if record.topic != topic:
             raise Invalid(f"a genesis written for topic {record.topic}")
         return begin(record, stamp)
-    return apply(state, record, stamp)
+    return apply(state, record, stamp, found)
+
+
+def lookup(state: RunState | None, record: Record, stamp: Stamp) -> Lookup | None:
+    """The transfers that the reader must hand to `apply` with a record, or None."""
+    if state is None or state.money.treasury is None:
+        return None
+    money, treasury, settlement = state.money, state.money.treasury, state.money.settlement
+    match record:
+        case FundRecord() | TopupRecord():
+            return None if record.transaction in money.used else Named(record.transaction)
+        case JoinRecord():
+            transaction = record.body.transaction
+            return None if transaction is None or transaction in money.used else Named(transaction)
+        case SettledRecord() if settlement is not None and settlement.number == record.number:
+            return Named(record.transaction)
+        case FailedRecord() if settlement is not None and settlement.number == record.number:
+            return Outgoing(treasury, settlement.opened, stamp.time)
+    return None
+
+
+def names_transfer(raw: bytes) -> bool:
+    """Whether a message may name a transfer: false for most, without parsing them."""
+    return any(b'"op":"%s"' % op in raw for op in (b"fund", b"topup", b"join", b"settled", b"failed"))
 
 
 def begin(genesis: Genesis, stamp: Stamp) -> RunState:
     """The state after the genesis record: round 1 is open."""
-    size = len(genesis.roster)
+    size, treasury = len(genesis.roster), genesis.treasury
+    money = Money(
+        treasury=None if treasury is None else treasury.account,
+        keys=TreasuryKeys(0, ()) if treasury is None else TreasuryKeys(treasury.required, tuple(range(size))),
+        stakes=(NOTHING,) * size,
+    )
     state = RunState(
         run=genesis.run(),
         topic=genesis.topic,
@@ -62,7 +110,8 @@ def begin(genesis: Genesis, stamp: Stamp) -> RunState:
         absent=(0,) * size,
         inactive=frozenset(),
         returning=frozenset(),
-        credits=(),
+        seats=Seats(terms=(1,) * size),
+        money=money,
         totals=Totals(),
         open=None,
         last=None,
@@ -70,18 +119,24 @@ def begin(genesis: Genesis, stamp: Stamp) -> RunState:
     return open_round(state, Round(1), stamp)
 
 
-def apply(state: RunState, record: Record, stamp: Stamp) -> RunState:
-    """The state after one record. Raises Ignore or Invalid when it has no effect."""
-    return _apply(record, state, stamp)
+def apply(state: RunState, record: Record, stamp: Stamp, found: Found = ()) -> RunState:
+    """The state after one record. Raises Ignore or Invalid when it has no effect.
+
+    found: what the mirror has of the transfers that `lookup` names.
+    """
+    return _apply(record, state, stamp, found)
 
 
 @singledispatch
-def _apply(record: Record, state: RunState, stamp: Stamp) -> RunState:
+def _apply(record: Record, state: RunState, stamp: Stamp, found: Found) -> RunState:
     raise Invalid("a second genesis")  # the only record without a branch of its own
 
 
+# ---- rounds ----
+
+
 @_apply.register
-def _(record: VerdictRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: VerdictRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     proposal = check_proposal(state, record.proposal)
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
@@ -97,7 +152,7 @@ def _(record: VerdictRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 @_apply.register
-def _(record: VoteRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: VoteRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     proposal = check_proposal(state, record.proposal)
     if state.last is not None and proposal.body.round == state.last.number:
         return credit_late_vote(state, state.last, proposal, record.vote)
@@ -109,7 +164,7 @@ def _(record: VoteRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 @_apply.register
-def _(record: ProposeRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: ProposeRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     proposal = check_proposal(state, record.proposal)
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
@@ -121,7 +176,7 @@ def _(record: ProposeRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 @_apply.register
-def _(record: CloseRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: CloseRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     if record.run != state.run:
         raise Invalid("a close of another run")
     current = open_of(state, record.round)
@@ -136,7 +191,7 @@ def _(record: CloseRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 @_apply.register
-def _(record: PassRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: PassRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     if record.body.run != state.run:
         raise Invalid("a pass of another run")
     current = open_of(state, record.body.round)
@@ -149,7 +204,7 @@ def _(record: PassRecord, state: RunState, stamp: Stamp) -> RunState:
 
 
 @_apply.register
-def _(record: PresentRecord, state: RunState, stamp: Stamp) -> RunState:
+def _(record: PresentRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     body = record.body
     if body.run != state.run:
         raise Invalid("a presence in another run")
@@ -162,210 +217,104 @@ def _(record: PresentRecord, state: RunState, stamp: Stamp) -> RunState:
     return replace(state, returning=state.returning | {body.member})
 
 
-def open_of(state: RunState, round: Round) -> OpenRound:
-    """The open round, when it is the one asked for. Raises Ignore when it is over, Invalid before it is."""
-    if state.open is None:
-        raise Ignore("the run has ended")
-    if round < state.open.number:
-        raise Ignore(f"round {round} is over")
-    if round > state.open.number:
-        raise Invalid(f"round {round} is not open; round {state.open.number} is")
-    return state.open
+# ---- members ----
 
 
-def check_proposal(state: RunState, entry: ProposalEntry) -> Proposal:
-    """The proposal in a record, checked against the round it is for: turn, base, opening, size, signature."""
-    proposal = proposal_of(entry, state.run)
-    if state.last is not None and proposal.body.round == state.last.number:
-        return proposal  # only compared with the one that was decided
-    validate_proposal(state, proposal)
-    return proposal
+@_apply.register
+def _(record: JoinRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    body = record.body
+    check_run(state, body.run, record.op)
+    if body.transaction is None:
+        return join(state, record)
+    check_deposit(state, "join", body.peer, body.stake, body.transaction, found, stamp)
+    state = join(state, record)
+    place = state.place_of(body.peer)
+    assert place is not None, "who has joined has a place"
+    return replace(state, money=with_stake(state.money, place, body.stake, body.transaction))
 
 
-def validate_proposal(state: RunState, proposal: Proposal) -> OpenRound:
-    """Check a proposal for the open round: turn, base, opening, size, signature. Raises Ignore or Invalid."""
-    body = proposal.body
-    if body.run != state.run:
-        raise Invalid("a proposal of another run")
-    current = open_of(state, body.round)
-    if body.proposer != current.proposer:
-        raise Invalid(f"a proposal by member {body.proposer}; it is the turn of member {current.proposer}")
-    verify(state.roster[current.proposer].key, "proposal", body, proposal.signature)
-    if body.base != state.head:
-        raise Invalid("a proposal that is not based on the head")
-    if body.opening != current.opening:
-        raise Invalid("a proposal whose author reads another history of this topic")
-    if body.size > state.params.max_blob_bytes:
-        raise Invalid(f"a candidate of {body.size} bytes; at most {state.params.max_blob_bytes} are allowed")
-    return current
+@_apply.register
+def _(record: LeaveRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.body.run, record.op)
+    return leave(state, record)
 
 
-def validate_vote(state: RunState, members: frozenset[int], proposer: int, vote: Vote) -> None:
-    """Check a vote's author and signature. Raises Invalid."""
-    voter = vote.body.voter
-    if voter == proposer:
-        raise Invalid("a vote of the proposer: the proposal is its approval")
-    if voter not in members:
-        raise Invalid(f"a vote of {voter}, who is no member of the round")
-    verify(state.roster[voter].key, "vote", vote.body, vote.signature)
+@_apply.register
+def _(record: ParamsRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.body.run, record.op)
+    return amend(state, record.body, record.signatures)
 
 
-def check_votes(
-    state: RunState, current: OpenRound, proposal: Proposal, entries: Sequence[VoteEntry]
-) -> tuple[Vote, ...]:
-    """The votes in a record on the open round, each member at most once. Raises Invalid."""
-    digest = proposal.body.digest()
-    votes = tuple(vote_of(entry, state.run, current.number, digest) for entry in entries)
-    if len({vote.body.voter for vote in votes}) != len(votes):
-        raise Invalid("a record with two votes of one voter")
-    for vote in votes:
-        validate_vote(state, current.members, current.proposer, vote)
-    return votes
+@_apply.register
+def _(record: UpgradeRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.body.run, record.op)
+    return amend(state, record.body, record.signatures)
 
 
-def with_proposal(current: OpenRound, proposal: Proposal) -> OpenRound:
-    """Take note of a proposal on the topic: at most two different ones are kept, which prove equivocation."""
-    if any(proposal.body == seen.body for seen in current.proposals) or len(current.proposals) == 2:
-        return current
-    return replace(current, proposals=(*current.proposals, proposal))
+@_apply.register
+def _(record: EndRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.body.run, record.op)
+    return end(state, record.body, record.signatures)
 
 
-def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
-    """Take note of a vote on the topic: the first counts, a different second makes it an abstention.
-
-    Raises Ignore for a duplicate.
-    """
-    first = next((seen for seen in current.votes if seen.body.voter == vote.body.voter), None)
-    if first is None:
-        return replace(current, votes=(*current.votes, vote))
-    if first.body == vote.body or vote.body.voter in current.doubled:
-        raise Ignore("a vote that is on the topic already")
-    return replace(current, doubled=current.doubled | {vote.body.voter})
+@_apply.register
+def _(record: FaultRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    return fault(state, record)
 
 
-def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
-    """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
-    on_topic = {vote.body.voter: vote.body for vote in current.votes}
-    choices = []
-    for vote in votes:
-        voter = vote.body.voter
-        honest = voter not in current.doubled and on_topic.get(voter, vote.body) == vote.body
-        choices.append(vote.body.choice if honest else Choice.ABSTAIN)
-    return choices
+# ---- money ----
 
 
-def close_round(
-    state: RunState,
-    current: OpenRound,
-    ending: Ending,
-    proposal: Proposal | None,
-    votes: tuple[Vote, ...],
-    stamp: Stamp,
-) -> RunState:
-    """End the open round, and open the next one."""
-    proven = () if proposal is None else (proposal,)
-    known = current.proposals + proven
-    present = {vote.body.voter for vote in (*current.votes, *votes)}
-    if known or ending == "passed":
-        present.add(current.proposer)
-    state = settle_attendance(state)
-    closed = ClosedRound(
-        number=current.number,
-        ending=ending,
-        members=current.members,
-        proposer=current.proposer,
-        proposal=proposal,
-        votes=votes,
-        counted=len(votes),
-        present=frozenset(present),
-        sequence=stamp.sequence,
-        time=stamp.time,
-    )
-    if ending == "accepted" and proposal is not None:
-        state = replace(state, head=proposal.body.candidate, head_size=proposal.body.size)
-        state = with_credits(state, split_reward(state.params.reward_proposal, proposal.body.contributors))
-    if ending in ("accepted", "rejected"):
-        state = with_credits(state, [(account_of(state, v), state.params.reward_vote) for v in votes])
-    totals = replace(state.totals, **{ending: getattr(state.totals, ending) + 1})
-    state = replace(state, totals=totals, open=None, last=closed)
-    if state.params.max_rounds and current.number >= state.params.max_rounds:
-        return state
-    return open_round(state, Round(current.number + 1), stamp)
+@_apply.register
+def _(record: FundRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.run, record.op)
+    by, amount = record.account, record.amount
+    transfer = check_deposit(state, "fund", by, amount, record.transaction, found, stamp)
+    if transfer.moved(by) > -amount:
+        raise Invalid(f"a fund by {by} with a transfer that somebody else paid")
+    return replace(state, money=with_fund(state.money, by, amount, record.transaction))
 
 
-def open_round(state: RunState, number: Round, stamp: Stamp) -> RunState:
-    """Draw the next turn and freeze who takes part. When nobody is active, everybody is."""
-    places = frozenset(range(len(state.roster)))
-    inactive = state.inactive - state.returning
-    absent = tuple(0 if place in state.returning else n for place, n in enumerate(state.absent))
-    if inactive == places:
-        inactive, absent = frozenset(), (0,) * len(places)
-    members = places - inactive
-    turn = proposer_for(state.order, state.cursor, members)
-    order, epoch = state.order, state.epoch
-    if turn is None:
-        order, epoch = shuffled(len(places), stamp.running_hash), epoch + 1
-        turn = proposer_for(order, 0, members)
-    assert turn is not None, "a round has members, so an epoch has a turn"
-    proposer, cursor = turn
-    state = replace(
-        state,
-        order=order,
-        cursor=cursor,
-        epoch=epoch,
-        absent=absent,
-        inactive=inactive,
-        returning=frozenset(),
-    )
-    opening = Opening(sequence=stamp.sequence, running_hash=stamp.running_hash, state=state_digest(state))
-    deadline = Nanoseconds(stamp.time + state.params.window)
-    return replace(state, open=OpenRound(number, opening, members, proposer, deadline))
+@_apply.register
+def _(record: TopupRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.run, record.op)
+    place = state.place_of(record.peer)
+    if place is None:
+        raise Invalid("a topup of nobody in the roster")
+    check_deposit(state, "topup", record.peer, record.amount, record.transaction, found, stamp)
+    money = with_stake(state.money, place, record.amount, record.transaction)
+    belongs = place in state.seated or place in state.seats.joining
+    if money.wound_up or not belongs:  # it can be no stake any more, and is not kept
+        accounts = [member.account for member in state.roster]
+        money = release(unbond(money, place, Round(0)), Round(0), accounts)
+    return replace(state, money=money)
 
 
-def settle_attendance(state: RunState) -> RunState:
-    """Count who was absent from the round before: late votes had until now.
-
-    Where no proposal reached the topic only the proposer was absent: the others had nothing to vote on.
-    """
-    last = state.last
-    if last is None:
-        return state
-    due = last.members if last.proposer in last.present and last.ending != "passed" else {last.proposer}
-    absent, inactive = list(state.absent), set(state.inactive)
-    for place in last.members:
-        if place in last.present:
-            absent[place] = 0
-        elif place in due:
-            absent[place] += 1
-            if absent[place] >= state.params.inactive_after:
-                inactive.add(place)
-    return replace(state, absent=tuple(absent), inactive=frozenset(inactive))
+@_apply.register
+def _(record: SettleRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.run, record.op)
+    return settle(state, record.number, stamp)
 
 
-def credit_late_vote(state: RunState, last: ClosedRound, proposal: Proposal, entry: VoteEntry) -> RunState:
-    """Credit a vote that the record which closed its round left out. Raises Ignore or Invalid."""
-    if last.proposal is None or proposal.body != last.proposal.body:
-        raise Ignore(f"a vote on a proposal that round {last.number} did not decide")
-    vote = vote_of(entry, state.run, last.number, last.proposal.body.digest())
-    if any(vote.body.voter == seen.body.voter for seen in last.votes):
-        raise Ignore("a vote that is on the topic already")
-    validate_vote(state, last.members, last.proposer, vote)
-    late = replace(last, votes=(*last.votes, vote), present=last.present | {vote.body.voter})
-    state = replace(state, last=late)
-    if last.ending in ("accepted", "rejected"):
-        state = with_credits(state, [(account_of(state, vote), state.params.reward_vote)])
-    return state
+@_apply.register
+def _(record: SettledRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.run, record.op)
+    return settled(state, record.number, transfer_of(found, record.transaction), stamp)
 
 
-def account_of(state: RunState, vote: Vote) -> AccountId:
-    """The account that a voter's credits go to."""
-    return state.roster[vote.body.voter].account
+@_apply.register
+def _(record: FailedRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.run, record.op)
+    return failed(state, record.number, found, stamp)
 
 
-def with_credits(state: RunState, grants: Sequence[tuple[AccountId, Tinybar]]) -> RunState:
-    """Add what accounts have earned."""
-    credits = dict(state.credits)
-    for account, amount in grants:
-        if amount:
-            credits[account] = Tinybar(credits.get(account, 0) + amount)
-    return replace(state, credits=tuple(sorted(credits.items())))
+@_apply.register
+def _(record: RotateRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    check_run(state, record.body.run, record.op)
+    return rotate(state, record, stamp)
+
+
+def check_run(state: RunState, run: str, op: str) -> None:
+    """Check that a record is of this run. Raises Invalid."""
+    if run != state.run:
+        raise Invalid(f"a {op} of another run")

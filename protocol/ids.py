@@ -1,8 +1,9 @@
 """Identities and units: every quantity on the wire has a type of its own (SPEC.md, Identities and units)."""
 
-import base64
+import binascii
 import hashlib
 import re
+from functools import lru_cache
 from typing import NewType
 
 import base58
@@ -32,21 +33,25 @@ Nanoseconds = NewType("Nanoseconds", int)
 
 SECOND = Nanoseconds(1_000_000_000)
 EPOCH = Nanoseconds(0)
+NOTHING = Tinybar(0)
 
 # A libp2p public key as protobuf: type Secp256k1 (2), then 33 bytes of data; wrapped in identity multihash.
 _PEER_ID_PREFIX = bytes.fromhex("002508021221")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")  # what only the standard alphabet has must not pass
 _ENTITY = re.compile(r"\A(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,18})\Z")
 
 
 def base64url(data: bytes) -> str:
     """Unpadded base64url of bytes, the form of every digest and signature on the wire."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode()
 
 
 def unbase64url(text: str, size: int) -> bytes:
     """The `size` bytes that an unpadded base64url text stands for. Raises ValueError unless canonical."""
-    data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    if len(data) != size or base64url(data) != text:
+    standard = text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4)
+    data = binascii.a2b_base64(standard, strict_mode=True)
+    if len(data) != size or binascii.b2a_base64(data, newline=False) != standard:
         raise ValueError(f"expected the base64url of {size} bytes")
     return data
 
@@ -63,6 +68,7 @@ def peer_id_of(key: PublicKey) -> PeerId:
     return PeerId(base58.b58encode(_PEER_ID_PREFIX + key).decode())
 
 
+@lru_cache(maxsize=4096)
 def public_key_of(peer: PeerId) -> PublicKey:
     """The public key that a peer id embeds. Raises ValueError when it embeds none of ours."""
     if len(peer) > 64:

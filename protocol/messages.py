@@ -1,5 +1,6 @@
 """What members say to each other: proposals and votes, each signed by its author (SPEC.md, messages)."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -51,6 +52,12 @@ class Contributor(Model):
     share: Annotated[Ppm, Field(ge=1, le=1_000_000)]
 
 
+def check_shares(contributors: Iterable[Contributor]) -> None:
+    """Check that contributors share a whole reward. Raises ValueError."""
+    if sum(c.share for c in contributors) != 1_000_000:
+        raise ValueError("the contributors' shares must add up to 1000000 ppm")
+
+
 class ProposalBody(Model):
     """What a proposer signs."""
 
@@ -67,8 +74,7 @@ class ProposalBody(Model):
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> "ProposalBody":
-        if sum(c.share for c in self.contributors) != 1_000_000:
-            raise ValueError("the contributors' shares must add up to 1000000 ppm")
+        check_shares(self.contributors)
         return self
 
     def digest(self) -> Digest:

@@ -1,8 +1,8 @@
 """The genesis parameters: what all members agree on before the first round (SPEC.md, params)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocol.fields import MAX_INTEGER, DigestField, Model, Name
 from protocol.ids import SECOND, Nanoseconds, Ppm, Tinybar
@@ -21,7 +21,7 @@ class LearnerRef(Model):
 
 
 class Params(Model):
-    """The rules of one run; they do not change while it lasts."""
+    """The rules of one run; two thirds of the members can change them, but for learner and initial weights."""
 
     learner: LearnerRef
     initial: DigestField
@@ -30,8 +30,8 @@ class Params(Model):
     """A: a candidate is accepted when approvals exceed this share of the decisive votes."""
     participation: PpmField = Ppm(500_000)
     """P: no outcome before this share of the round's members has voted."""
-    min_approvals: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Approvals needed from members other than the proposer; 0 where members are vetted."""
+    min_approvals: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Approvals needed from members other than the proposer; None: 0 with admission by vote, else a third of them."""
     round_window: Annotated[int, Field(ge=1, le=604_800)] = 60
     """Seconds from the opening of a round to its deadline."""
     inactive_after: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -40,10 +40,40 @@ class Params(Model):
     """The run ends when this round closes; 0: it has no end."""
     max_blob_bytes: Annotated[int, Field(ge=1, le=MAX_INTEGER)] = 64 * 1024 * 1024
     """Bytes of the largest weights a member must fetch."""
+    admission: Literal["vote", "open"] = "vote"
+    """Who may join: whom more than half of the round's members sign for, or whoever pays the stake."""
+    stake_min: TinybarField = Tinybar(0)
+    """A member whose stake is below this is left out until it tops it up."""
+    unbonding_rounds: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 20
+    """Rounds for which the stake of a member that has left can still be lost to a fault."""
     reward_proposal: TinybarField = Tinybar(0)
-    """Credit of the contributors of an accepted proposal."""
+    """The most that the contributors of an accepted proposal are credited together."""
+    reward_per_ppm: TinybarField = Tinybar(1_000)
+    """k: what each ppm of gain that the voters found is worth to them."""
     reward_vote: TinybarField = Tinybar(0)
     """Credit of each vote in a round that was accepted or rejected."""
+    penalty_rejected: TinybarField = Tinybar(0)
+    """What the proposer of a clearly rejected candidate loses of its stake."""
+    penalty_absent: TinybarField = Tinybar(0)
+    """What a member loses of its stake for a round in which it was absent."""
+    settle_every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    """Rounds after which what is owed may be paid."""
+    settle_window: Annotated[int, Field(ge=10, le=5_000_000)] = 1_800
+    """Seconds that the members have to sign a payment."""
+    settle_fee: Annotated[Tinybar, Field(ge=1, le=100_000_000_000)] = Tinybar(20_000_000)
+    """The most that the treasury may be charged for one payment; the pool bears it."""
+
+    @model_validator(mode="after")
+    def _strangers_have_a_stake(self) -> "Params":
+        if self.admission == "open" and not self.stake_min:
+            raise ValueError("admission to all needs a stake: set stake_min, or admission to vote")
+        return self
+
+    def approvals_needed(self, members: int) -> int:
+        """Approvals by others than the proposer that n members need: among strangers more than can be faulty."""
+        if self.min_approvals is not None:
+            return self.min_approvals
+        return 0 if self.admission == "vote" else (members - 1) // 3 + 1
 
     @property
     def window(self) -> Nanoseconds:

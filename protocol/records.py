@@ -1,12 +1,14 @@
-"""What is written to the topic: one canonical JSON object a record, tagged by `op` (SPEC.md, records)."""
+"""What is written to the topic: one canonical JSON object a record, tagged by `op` (SPEC.md, records).
+
+Here are the genesis and the records of a round; those of members and money are in motions.py and payments.py.
+"""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import Field, model_validator
 
-from protocol.errors import Ignore, Invalid
+from protocol.errors import Invalid
 from protocol.fields import (
     MAX_INTEGER,
     AccountField,
@@ -28,12 +30,12 @@ from protocol.messages import (
     ProposalBody,
     Vote,
     VoteBody,
-    first_error,
+    check_shares,
 )
 from protocol.params import Params
 
-MAX_RECORD = 64 * 1024
-"""Bytes of the largest record; a longer one is nobody's record."""
+MAX_ROSTER = 1000
+"""Places that a roster can have, those of members who have left included."""
 
 Outcome = Literal["accepted", "rejected", "neutral"]
 """What a verdict can say."""
@@ -48,7 +50,7 @@ class Stamp:
     running_hash: RunningHash
 
 
-class _Record(Model):
+class Tagged(Model):
     p: Literal["roundabout"] = "roundabout"
     v: Literal[1] = 1
 
@@ -66,19 +68,41 @@ class Member(Model):
         return public_key_of(self.peer)
 
 
-class Genesis(_Record):
+class TreasuryEntry(Model):
+    """The account that holds the run's money; any `required` of the first members' keys sign for it."""
+
+    account: AccountField
+    required: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Genesis(Tagged):
     """The first record: the rules and who takes part."""
 
     op: Literal["genesis"] = "genesis"
     topic: TopicField
     """The topic it was written for, so that a copy elsewhere is no run."""
     params: Params
-    roster: Annotated[tuple[Member, ...], Field(min_length=1, max_length=1000)]
+    roster: Annotated[tuple[Member, ...], Field(min_length=1, max_length=MAX_ROSTER)]
+    treasury: TreasuryEntry | None = None
+    """None: a run without money, in which nobody earns any."""
 
     @model_validator(mode="after")
     def _members_differ(self) -> "Genesis":
         if len({member.peer for member in self.roster}) != len(self.roster):
             raise ValueError("a peer is in the roster twice")
+        return self
+
+    @model_validator(mode="after")
+    def _treasury_is_shared(self) -> "Genesis":
+        size, treasury = len(self.roster), self.treasury
+        if treasury is None and self.params.stake_min:
+            raise ValueError("a run with stakes needs a treasury")
+        if treasury is None:
+            return self
+        if not size < 2 * treasury.required <= 2 * size:
+            raise ValueError(f"the treasury needs the signatures of more than half of its {size} keys")
+        if any(member.account == treasury.account for member in self.roster):
+            raise ValueError("the treasury cannot be a member's account")
         return self
 
     def run(self) -> Digest:
@@ -107,7 +131,7 @@ VoteEntry = tuple[Place, Choice, Annotated[Ppm, Field(ge=-1_000_000, le=1_000_00
 """A vote inside a record: voter, choice, gain, signature. Run, round and proposal go without saying."""
 
 
-class VerdictRecord(_Record):
+class VerdictRecord(Tagged):
     """A decided round: its proposal, the votes that decide it, and the outcome that follows from them."""
 
     op: Literal["verdict"] = "verdict"
@@ -116,7 +140,7 @@ class VerdictRecord(_Record):
     outcome: Outcome
 
 
-class VoteRecord(_Record):
+class VoteRecord(Tagged):
     """A vote that its voter puts on the topic: near the deadline, or because the verdict left it out."""
 
     op: Literal["vote"] = "vote"
@@ -124,14 +148,14 @@ class VoteRecord(_Record):
     vote: VoteEntry
 
 
-class ProposeRecord(_Record):
+class ProposeRecord(Tagged):
     """A proposal that its proposer puts on the topic, because too few votes came back."""
 
     op: Literal["propose"] = "propose"
     proposal: ProposalEntry
 
 
-class CloseRecord(_Record):
+class CloseRecord(Tagged):
     """The deadline has passed: the votes on the topic decide."""
 
     op: Literal["close"] = "close"
@@ -146,7 +170,7 @@ class PassBody(Model):
     round: RoundField
 
 
-class PassRecord(_Record):
+class PassRecord(Tagged):
     """The proposer hands its turn on."""
 
     op: Literal["pass"] = "pass"
@@ -163,39 +187,12 @@ class PresentBody(Model):
     member: Place
 
 
-class PresentRecord(_Record):
+class PresentRecord(Tagged):
     """An inactive member is back, and counts again from the next round."""
 
     op: Literal["present"] = "present"
     body: PresentBody
     sig: SignatureField
-
-
-Record = Genesis | VerdictRecord | VoteRecord | ProposeRecord | CloseRecord | PassRecord | PresentRecord
-_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="op")])
-
-
-def parse_record(raw: bytes) -> Record:
-    """The record in a topic message.
-
-    Raises Ignore when it does not claim to be one of ours (another application's, another version's),
-    Invalid when it does and is malformed or not canonical.
-    """
-    if len(raw) > MAX_RECORD:
-        raise Ignore(f"a foreign message of {len(raw)} bytes")
-    try:
-        outline: Any = from_json(raw)
-    except ValueError:
-        raise Ignore("a foreign message: not JSON") from None
-    if not isinstance(outline, dict) or outline.get("p") != "roundabout" or outline.get("v") != 1:
-        raise Ignore("a foreign message: not of this protocol and version")
-    try:
-        record = _RECORD.validate_json(raw)
-    except ValidationError as error:
-        raise Invalid(f"malformed record: {first_error(error)}") from None
-    if canonical(record) != raw:
-        raise Invalid("malformed record: not in canonical form")
-    return record
 
 
 def entry_of(proposal: Proposal) -> ProposalEntry:
@@ -215,20 +212,22 @@ def entry_of(proposal: Proposal) -> ProposalEntry:
 
 def proposal_of(entry: ProposalEntry, run: Digest) -> Proposal:
     """The signed proposal that an entry stands for. Raises Invalid when the shares do not add up."""
+    contributors = tuple(Contributor.known(account=a, share=s) for a, s in entry.contributors)
     try:
-        body = ProposalBody(
-            run=run,
-            round=entry.round,
-            base=entry.base,
-            candidate=entry.candidate,
-            size=entry.size,
-            opening=entry.opening,
-            contributors=tuple(Contributor(account=a, share=s) for a, s in entry.contributors),
-            proposer=entry.proposer,
-        )
-    except ValidationError as error:
-        raise Invalid(f"malformed proposal: {first_error(error)}") from None
-    return Proposal(body=body, signature=entry.sig)
+        check_shares(contributors)
+    except ValueError as error:
+        raise Invalid(f"malformed proposal: {error}") from None
+    body = ProposalBody.known(
+        run=run,
+        round=entry.round,
+        base=entry.base,
+        candidate=entry.candidate,
+        size=entry.size,
+        opening=entry.opening,
+        contributors=contributors,
+        proposer=entry.proposer,
+    )
+    return Proposal.known(kind="proposal", body=body, signature=entry.sig)
 
 
 def vote_entry_of(vote: Vote) -> VoteEntry:
@@ -239,5 +238,5 @@ def vote_entry_of(vote: Vote) -> VoteEntry:
 def vote_of(entry: VoteEntry, run: Digest, round: Round, proposal: Digest) -> Vote:
     """The signed vote that an entry stands for."""
     voter, choice, gain, signature = entry
-    body = VoteBody(run=run, round=round, proposal=proposal, voter=voter, choice=choice, gain=gain)
-    return Vote(body=body, signature=signature)
+    body = VoteBody.known(run=run, round=round, proposal=proposal, voter=voter, choice=choice, gain=gain)
+    return Vote.known(kind="vote", body=body, signature=signature)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from protocol.ids import AccountId, Ppm, RunningHash, Tinybar, unbase64url
-from protocol.messages import Choice, Contributor
+from protocol.messages import Choice
 from protocol.params import Params
 from protocol.records import Outcome
 
@@ -73,7 +73,7 @@ def tally(count: Count, params: Params) -> Outcome | None:
     """
     a, j, u = count.approvals, count.rejections, count.missing
     if has_quorum(count, params):
-        if a * MILLION > params.approval * (a + j + u) and a - 1 >= params.min_approvals:
+        if a * MILLION > params.approval * (a + j + u) and a - 1 >= params.approvals_needed(count.members):
             return "accepted"
         if j >= 1 and (a + u) * MILLION <= params.approval * (a + u + j):
             return "rejected"
@@ -116,9 +116,46 @@ def proposer_for(order: Sequence[int], cursor: int, active: frozenset[int]) -> t
 
 
 def split_reward(
-    reward: Tinybar, contributors: Sequence[Contributor]
+    reward: Tinybar, shares: Sequence[tuple[AccountId, int]]
 ) -> tuple[tuple[AccountId, Tinybar], ...]:
-    """A proposal's reward by its contributors' shares, rounded down; the remainder is the first one's."""
-    parts = [reward * c.share // MILLION for c in contributors]
+    """A reward by shares in ppm that add up to a million, rounded down; the remainder is the first one's."""
+    parts = [reward * share // MILLION for _, share in shares]
     parts[0] += reward - sum(parts)
-    return tuple((c.account, Tinybar(part)) for c, part in zip(contributors, parts, strict=True))
+    return tuple((account, Tinybar(part)) for (account, _), part in zip(shares, parts, strict=True))
+
+
+def trimmed_gain(gains: Iterable[Ppm], members: int) -> Ppm:
+    """The mean of the votes' gains without the f highest and the f lowest, rounded down; 0 without any.
+
+    f = floor((n-1)/3) of n members, not of the votes: leaving honest votes out must not give liars more weight.
+    At least one is kept, the lowest first, so that with f liars none moves it above what an honest one said.
+    """
+    ordered = sorted(gains)
+    faulty = (members - 1) // 3
+    kept = ordered[: max(1, len(ordered) - faulty)]
+    kept = kept[min(faulty, len(kept) - 1) :] if kept else kept
+    return Ppm(sum(kept) // len(kept)) if kept else Ppm(0)
+
+
+def proposal_reward(gains: Iterable[Ppm], members: int, params: Params) -> Tinybar:
+    """What an accepted proposal earns: min(reward_proposal, k x the trimmed mean gain), never less than nothing."""
+    gain = max(0, trimmed_gain(gains, members))
+    return Tinybar(min(params.reward_proposal, params.reward_per_ppm * gain))
+
+
+def is_clear_rejection(rejects: int, count: Count) -> bool:
+    """Whether two thirds of the decisive votes, and more than half of the members, say that it harms.
+
+    rejects: votes of `reject`; `unavailable` is no ground for a penalty. A narrow rejection is noise.
+    """
+    decisive = count.approvals + count.rejections
+    return 3 * rejects >= 2 * decisive and 2 * rejects > count.members
+
+
+def scaled(rewards: Sequence[Tinybar], pool: Tinybar) -> tuple[Tinybar, ...]:
+    """Rewards as a pool can pay them: none above a 64th of it; pro rata, rounded down, where it is too small."""
+    capped = [min(reward, pool // 64) for reward in rewards]
+    total = sum(capped)
+    if total > pool:
+        capped = [reward * pool // total for reward in capped]
+    return tuple(Tinybar(reward) for reward in capped)

@@ -6,7 +6,8 @@ from typing import Literal
 from protocol.fields import canonical_json
 from protocol.ids import AccountId, Digest, Nanoseconds, Round, Tinybar, TopicId, digest_of
 from protocol.messages import Opening, Proposal, Vote
-from protocol.params import Params
+from protocol.money import Money, money_form
+from protocol.params import LearnerRef, Params
 from protocol.records import Member
 
 Ending = Literal["accepted", "rejected", "neutral", "closed", "passed"]
@@ -27,8 +28,13 @@ class OpenRound:
     """Different proposals of this round on the topic: two prove equivocation, more are not kept."""
     votes: tuple[Vote, ...] = ()
     """The first vote of each voter seen on the topic."""
-    doubled: frozenset[int] = frozenset()
-    """Voters seen with two different votes: they count as abstaining."""
+    seconds: tuple[Vote, ...] = ()
+    """A second, different vote of each voter that cast two."""
+
+    @property
+    def doubled(self) -> frozenset[int]:
+        """Voters seen with two different votes: they count as abstaining."""
+        return frozenset(vote.body.voter for vote in self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,32 @@ class Totals:
     passed: int = 0
 
 
+Amendment = Params | LearnerRef
+"""What members can decide to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Who belongs to the run, and what was decided about that and about its rules (SPEC.md, motions)."""
+
+    terms: tuple[int, ...]
+    """For each place, how often its member has joined."""
+    vacant: frozenset[int] = frozenset()
+    """Places of members who have left, or count only from the next epoch."""
+    joining: frozenset[int] = frozenset()
+    """Vacant places that are taken when the next epoch starts."""
+    leaving: frozenset[int] = frozenset()
+    """Places that are left when the next epoch starts."""
+    expelled: frozenset[int] = frozenset()
+    """Places of members with a proven fault: for ever."""
+    amendments: int = 0
+    """How many were decided."""
+    pending: tuple[Amendment, ...] = ()
+    """Those that act when the next epoch starts."""
+    ending: bool = False
+    """The run ends when the open round does."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunState:
     """Everything that is true after a record: equal for all who read the same topic."""
@@ -70,6 +102,7 @@ class RunState:
     topic: TopicId
     params: Params
     roster: tuple[Member, ...]
+    """All who ever joined: a place is never given to somebody else."""
     order: tuple[int, ...]
     """This epoch's permutation of the places."""
     cursor: int
@@ -83,8 +116,8 @@ class RunState:
     inactive: frozenset[int]
     returning: frozenset[int]
     """Inactive places that have said they are back: active from the next opening."""
-    credits: tuple[tuple[AccountId, Tinybar], ...]
-    """What each account has earned, sorted by account."""
+    seats: Seats
+    money: Money
     totals: Totals
     open: OpenRound | None
     """None once the run has ended."""
@@ -97,9 +130,30 @@ class RunState:
                 return place
         return None
 
-    def credit_of(self, account: AccountId) -> Tinybar:
-        """What an account has earned so far."""
-        return dict(self.credits).get(account, Tinybar(0))
+    def earned_by(self, account: AccountId) -> Tinybar:
+        """What an account has earned so far, whether or not it was paid yet."""
+        return dict(self.money.earned).get(account, Tinybar(0))
+
+    @property
+    def seated(self) -> frozenset[int]:
+        """Places of those who belong to the run now, active or not."""
+        return frozenset(range(len(self.roster))) - self.seats.vacant - self.seats.expelled
+
+    @property
+    def staked(self) -> frozenset[int]:
+        """Seated places whose stake is large enough; all of them, where that is half of them or fewer.
+
+        Else who pays a stake first, in a run that starts without any, would decide everything alone.
+        """
+        seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
+        enough = frozenset(place for place in seated if stakes[place] >= least)
+        return enough if 2 * len(enough) > len(seated) else seated
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that are over."""
+        totals = self.totals
+        return totals.accepted + totals.rejected + totals.neutral + totals.closed + totals.passed
 
 
 def state_digest(state: RunState) -> Digest:
@@ -108,16 +162,25 @@ def state_digest(state: RunState) -> Digest:
     It covers what later rounds depend on and nothing of the round in progress. Amounts are decimal strings:
     canonical JSON carries integers up to 2^53 only.
     """
-    totals = state.totals
+    totals, seats = state.totals, state.seats
     body = {
         "run": state.run,
+        "params": state.params,
+        "roster": [[member.peer, member.account] for member in state.roster],
         "head": state.head,
         "order": list(state.order),
         "cursor": state.cursor,
         "epoch": state.epoch,
         "absent": list(state.absent),
         "inactive": sorted(state.inactive),
-        "credits": [[account, str(amount)] for account, amount in state.credits],
+        "terms": list(seats.terms),
+        "vacant": sorted(seats.vacant),
+        "joining": sorted(seats.joining),
+        "leaving": sorted(seats.leaving),
+        "expelled": sorted(seats.expelled),
+        "amendments": seats.amendments,
+        "pending": list(seats.pending),
+        "money": money_form(state.money),
         "totals": [totals.accepted, totals.rejected, totals.neutral, totals.closed, totals.passed],
     }
     return digest_of(canonical_json(body))

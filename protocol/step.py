@@ -10,11 +10,14 @@ No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and run
 
 from dataclasses import replace
 
+from protocol.checks import validate_proposal, validate_vote
 from protocol.duties import advance, vote_body
 from protocol.errors import Ignore, Invalid, ProtocolError
-from protocol.fold import read, validate_proposal, validate_vote
+from protocol.fold import read
 from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm
 from protocol.messages import Choice, Contributor, Message, Proposal, ProposalBody, Vote, VoteBody
+from protocol.motions import SignedPass, SignedProposal, SignedVote
+from protocol.parse import parse_record
 from protocol.records import (
     PassBody,
     PassRecord,
@@ -25,10 +28,12 @@ from protocol.records import (
     vote_entry_of,
 )
 from protocol.state import OpenRound, RunState
+from protocol.treasurer import with_charge
 from protocol.view import (
     CaughtUp,
     Effects,
     Event,
+    Executed,
     Fetched,
     FetchingFailed,
     PeerUp,
@@ -82,6 +87,8 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
             return on_fetched(view, event.digest), ()
         case FetchingFailed():
             return on_fetching_failed(view, event.digest, now), ()
+        case Executed():
+            return on_executed(view, event, now), ()
         case Tick():
             return view, ()
 
@@ -91,12 +98,13 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
 
 def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
     """Fold the record in; when it closed the round, start on the next one."""
-    state = read(view.state, view.topic, event.raw, event.stamp)
+    state = read(view.state, view.topic, event.raw, event.stamp, event.found)
     before = view.open
     view = replace(view, state=state)
     if before is not None and state.open is not None and before.number == state.open.number:
         return absorb_topic(view, state.open), ()
     effects = late_vote(view, state)
+    view = notice_pass(view, state, event)
     view = replace(view, work=Work(), blobs=view.blobs & ({state.head} | kept(view)))
     return replay_early(view), effects
 
@@ -108,13 +116,44 @@ def kept(view: View) -> frozenset[Digest]:
 
 
 def absorb_topic(view: View, current: OpenRound) -> View:
-    """Learn from the topic what we did not hear from the peers."""
-    for proposal in current.proposals[:1]:
+    """Learn from the topic what we did not hear from the peers, and who says there what it did not say to us."""
+    for proposal in current.proposals:
+        view = notice_proposal(view, proposal)
         if view.work.proposal is None:
             view = with_proposal(view, proposal)
-    for vote in current.votes:
+    for vote in (*current.votes, *current.seconds):
         view = with_vote(view, vote)
     return view
+
+
+def notice_pass(view: View, state: RunState, event: Recorded) -> View:
+    """Charge a proposer that passed on a round for which it had signed a proposal."""
+    last, proposal = state.last, view.work.proposal
+    if last is None or last.ending != "passed" or proposal is None:
+        return view
+    record = parse_record(event.raw)
+    if not isinstance(record, PassRecord) or record.body.round != proposal.body.round:
+        return view
+    passed = SignedPass(body=record.body, sig=record.sig)
+    return with_charge(view, proposal.body.proposer, signed_proposal(proposal), passed)
+
+
+def notice_proposal(view: View, proposal: Proposal) -> View:
+    """Charge a proposer with a valid proposal that differs from the one we consider."""
+    known = view.work.proposal
+    if known is None:
+        return view
+    return with_charge(view, known.body.proposer, signed_proposal(known), signed_proposal(proposal))
+
+
+def signed_proposal(proposal: Proposal) -> SignedProposal:
+    """A proposal as evidence."""
+    return SignedProposal(body=proposal.body, sig=proposal.signature)
+
+
+def signed_vote(vote: Vote) -> SignedVote:
+    """A vote as evidence."""
+    return SignedVote(body=vote.body, sig=vote.signature)
 
 
 def late_vote(view: View, state: RunState) -> Effects:
@@ -155,7 +194,7 @@ def receive_proposal(view: View, state: RunState, proposal: Proposal) -> View:
         raise Ignore("a proposal that we know")
     validate_proposal(state, proposal)
     if known is not None:  # its author equivocates, but whoever repeats it to us may know no other
-        raise Ignore("a second, different proposal in one round")
+        return notice_proposal(view, proposal)
     return with_proposal(view, proposal)
 
 
@@ -169,8 +208,11 @@ def with_proposal(view: View, proposal: Proposal) -> View:
 
 
 def with_vote(view: View, vote: Vote) -> View:
-    """Keep a valid vote, the first of each voter."""
+    """Keep a valid vote, the first of each voter; a different second one is evidence."""
     work = view.work
+    for other in (*work.votes, *work.waiting):
+        if other.body.voter == vote.body.voter and other.body.round == vote.body.round:
+            view = with_charge(view, vote.body.voter, signed_vote(other), signed_vote(vote))
     if work.proposal is None:
         if any(v.body.voter == vote.body.voter for v in work.waiting):
             return view
@@ -296,6 +338,14 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
             return with_vote(view, vote), (Send(vote),)
+
+
+def on_executed(view: View, event: Executed, now: Nanoseconds) -> View:
+    """A settlement has taken effect, or never will. Raises Ignore when another one is open."""
+    payment = view.payment
+    if payment is None or not payment.is_open or payment.number != event.number:
+        raise Ignore(f"what became of settlement {event.number}, which is over")
+    return replace(view, payment=replace(payment, outcome=event, since=now))
 
 
 def on_fetched(view: View, digest: Digest) -> View:

@@ -1,8 +1,9 @@
 """When a participant acts: deadlines and back-offs, all derived from the round's window (SPEC.md, step)."""
 
 from protocol.ids import SECOND, Nanoseconds
+from protocol.settlement import wind_up_time
 from protocol.state import OpenRound, RunState
-from protocol.view import View
+from protocol.view import Charge, Payment, View
 
 CLOSE_MARGIN = SECOND
 """Our clock may be ahead of consensus time by so much."""
@@ -16,7 +17,7 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     state, current, place = view.state, view.open, view.place
     if not view.live or state is None or place is None:
         return None
-    times = [view.retry_at]
+    times = [view.retry_at, *money_times(view, state, place)]
     if current is not None:
         times += [topic_time(state, current), last_call(state, current)]
         times += [close_time(view, state, current, place)]
@@ -26,9 +27,16 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
 
 
 def distance(state: RunState, current: OpenRound, place: int) -> int:
-    """How far we are from the proposer in the order: who is nearer acts first."""
+    """How far we are from the proposer in the order: who is nearer acts first, who is not in it last."""
     order = state.order
+    if place not in order:
+        return len(order)
     return (order.index(place) - order.index(current.proposer)) % len(order)
+
+
+def rank(state: RunState, place: int) -> int:
+    """How many act before us, where no round may be open any more."""
+    return place if state.open is None else distance(state, state.open, place)
 
 
 def back_off(state: RunState) -> Nanoseconds:
@@ -61,3 +69,33 @@ def close_time(view: View, state: RunState, current: OpenRound, place: int) -> N
     if view.work.close_sent is not None:
         return Nanoseconds(view.work.close_sent + 2 * pause)
     return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))
+
+
+def money_times(view: View, state: RunState, place: int) -> list[Nanoseconds]:
+    """When something about money or faults may be due."""
+    times = [charge_time(charge, state, place) for charge in view.charges]
+    payment, end = view.payment, wind_up_time(state)
+    if payment is not None:
+        times += [turn_time(payment, state, place), record_time(payment, state, place)]
+    if end is not None and not state.money.wound_up:
+        times.append(Nanoseconds(end + SECOND))
+    return times
+
+
+def turn_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
+    """When our turn to act on a settlement comes: who is nearer to the proposer saves the others the fees."""
+    return Nanoseconds(payment.since + back_off(state) * rank(state, place))
+
+
+def record_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
+    """When we put a record about a settlement on the topic, or do so again."""
+    if payment.sent is not None:
+        return Nanoseconds(payment.sent + 2 * back_off(state))
+    return turn_time(payment, state, place)
+
+
+def charge_time(charge: Charge, state: RunState, place: int) -> Nanoseconds:
+    """When we put evidence on the topic, or do so again."""
+    if charge.sent is not None:
+        return Nanoseconds(charge.sent + 2 * back_off(state))
+    return Nanoseconds((charge.since or 0) + back_off(state) * rank(state, place))

@@ -71,7 +71,7 @@ class Payout:
 
     treasury: AccountId
     memo: str
-    """The sequence number of the settle (or rotate) record, in decimal: of the schedule and of what it schedules."""
+    """The sequence number of the settle (or rotate) record, in decimal: the memo of what is scheduled."""
     opened: Nanoseconds
     """Consensus time of that record: nothing with this memo can be older."""
     expires: Nanoseconds

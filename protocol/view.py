@@ -4,15 +4,23 @@ from dataclasses import dataclass
 
 from protocol.ids import EPOCH, Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
 from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
-from protocol.records import PassBody, PresentBody, Record, Stamp
+from protocol.motions import FaultRecord
+from protocol.parse import Record
+from protocol.records import PassBody, PresentBody, Stamp
 from protocol.state import OpenRound, RunState
+from protocol.transfers import Payout, TransactionId, Transfer
 
 Body = ProposalBody | VoteBody | PassBody | PresentBody
 """What a participant may sign."""
 
 
+def slot_of(body: Body) -> str:
+    """The place of a body in the journal: one body a round. Who proposes does not also pass."""
+    return "turn" if isinstance(body, ProposalBody | PassBody) else kind_of(body)
+
+
 def kind_of(body: Body) -> str:
-    """The kind of a body: its domain when it is signed, and its place in the journal."""
+    """The kind of a body: its domain when it is signed."""
     match body:
         case ProposalBody():
             return "proposal"
@@ -33,6 +41,8 @@ class Recorded:
 
     raw: bytes
     stamp: Stamp
+    found: tuple[Transfer, ...] = ()
+    """What the mirror has of the transfers that the record names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ class PeerUp:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A body that is in the journal and signed. It may be an earlier one of the same kind and round."""
+    """A body that is in the journal and signed. It may be an earlier one of the same slot and round."""
 
     body: Body
     signature: Signature
@@ -113,6 +123,16 @@ class FetchingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Executed:
+    """What became of a settlement on the ledger."""
+
+    number: int
+    transaction: TransactionId | None
+    """What the treasury did, or None: nothing, and it is too late."""
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """The alarm went off."""
 
@@ -129,6 +149,7 @@ Event = (
     | ScoringFailed
     | Fetched
     | FetchingFailed
+    | Executed
     | Tick
 )
 
@@ -192,7 +213,15 @@ class Adopt:
     head: Digest
 
 
-Effect = Train | Fetch | Score | Sign | Send | Submit | Adopt
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """Sign on the ledger what a settlement asks for, and see it through; answer with Executed."""
+
+    number: int
+    payout: Payout
+
+
+Effect = Train | Fetch | Score | Sign | Send | Submit | Adopt | Cosign
 Effects = tuple[Effect, ...]
 
 
@@ -223,6 +252,31 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Payment:
+    """What we have done about a settlement that is due, or open."""
+
+    number: int
+    since: Nanoseconds
+    """When we first saw it in this state."""
+    is_open: bool
+    cosigned: bool = False
+    """Our shell is at it."""
+    outcome: Executed | None = None
+    sent: Nanoseconds | None = None
+    """When we last put a record about it on the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Evidence against a member, on its way to the topic."""
+
+    record: FaultRecord
+    since: Nanoseconds | None = None
+    """When we first looked at it; None until then."""
+    sent: Nanoseconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One participant's view of a run: the fold's state, and what this participant did about it."""
 
@@ -241,6 +295,10 @@ class View:
     """The head our learner knows of."""
     early: tuple[tuple[PeerId, Message], ...] = ()
     """Messages on the round after the open one: their authors have read more of the topic than we."""
+
+    payment: Payment | None = None
+    charges: tuple[Charge, ...] = ()
+    """At most one a member."""
 
     @property
     def place(self) -> int | None:

@@ -19,17 +19,19 @@ MAY_IMPORT = {
 # No I/O, clock, randomness, threads or torch: nothing that could make two folds differ.
 PURE = {
     "base58",
-    "base64",
+    "binascii",
     "coincurve",
     "collections.abc",
+    "contextlib",
+    "contextvars",  # in signing alone: who checks a signature, not what the answer is
     "dataclasses",
     "enum",
     "functools",
     "hashlib",
+    "orjson",
     "pydantic",
     "pydantic_core",
     "re",
-    "rfc8785",
     "typing",
 }
 ONE_IMPORTER = {
@@ -44,6 +46,7 @@ LIGHT = (
     "learners/registry.py",
     "ledger/audit.py",
     "ledger/mirror.py",
+    "node/reading.py",
 )
 HEAVY = {"torch", "hiero_sdk_python", "ledger.hiero"}
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -51,7 +54,7 @@ FOREIGN = {
     *("anyio", "base58", "click", "coincurve", "cryptography", "eth_hash", "google", "grpc", "gymnasium"),
     *("hiero_sdk_python", "httpx", "hypercorn", "hypothesis", "libp2p", "matplotlib", "multiaddr", "numpy"),
     *("psutil", "pydantic", "pydantic_core", "pytest", "rfc8785", "rich", "safetensors", "starlette"),
-    *("structlog", "torch", "trio", "examples", "interop", "stubs", "docs"),
+    *("structlog", "torch", "trio", "examples", "interop", "stubs", "docs", "orjson"),
 }
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

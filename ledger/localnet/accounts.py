@@ -137,9 +137,12 @@ def transfer(execution: Execution) -> None:
 
 
 def transfer_signers(ledger: Ledger, envelope: Envelope) -> Iterator[basic_types_pb2.Key]:
-    """Who gives without having approved it before, and who signs for what it receives."""
+    """Who gives without having approved it before, and who signs for what it receives.
+
+    An account that was deleted still has its key here: a scheduled transfer to it fails once it is executed.
+    """
     for item in envelope.body.cryptoTransfer.transfers.accountAmounts:
-        account = ledger.account(item.accountID)
+        account = ledger.known_account(item.accountID)
         gives = item.amount < 0 and not item.is_approval
         if gives or (item.amount > 0 and account.receiver_signature_required):
             yield account.key

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from ledger.localnet.transactions import KINDS
 
 API = "/api/v1"
 _TRANSACTION_ID = re.compile(r"0\.0\.([0-9]{1,19})-([0-9]{1,19})-([0-9]{1,9})", re.ASCII)
+T = TypeVar("T")
 _HEADERS = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -106,14 +108,15 @@ class MirrorRest:
         return rest_json.message(topic.num, messages[sequence - 1])
 
     def _transactions(self, request: Request) -> Json:
-        known = frozenset({"account.id", "timestamp", "transactiontype", "result"})
+        known = frozenset({"account.id", "timestamp", "transactiontype", "type", "result"})
         query = _query(request, known, "desc")
         if not any(query.values("account.id")):
             return self._transaction_page(query, self._ledger.entries)
         accounts = query.window("account.id", parse_entity)
         if accounts.low != accounts.high:  # one account, as the index has them
             raise BadParameter("account.id")
-        return self._transaction_page(query, self._ledger.by_account.get(accounts.low, []))
+        entries = self._ledger.by_account.get(accounts.low, [])
+        return self._transaction_page(query, entries, accounts.low)
 
     def _transaction(self, request: Request) -> Json:
         query = _query(request, frozenset({"nonce", "scheduled"}), "asc")
@@ -121,15 +124,15 @@ class MirrorRest:
         if match is None:
             raise BadParameter("transactionId")
         start = int(match[1]), int(match[2]), int(match[3])
-        # Every transaction here has nonce 0; asking for another finds nothing.
-        elsewhere = {*query.values("nonce")} - {"0"}
-        wanted = {*query.values("scheduled")} or {"false", "true"}
+        scheduled = _last(query, "scheduled", _parse_boolean)
         found = [
             self._ledger.by_id[*start, is_scheduled]
             for is_scheduled in (False, True)
-            if (*start, is_scheduled) in self._ledger.by_id and str(is_scheduled).lower() in wanted
+            if (*start, is_scheduled) in self._ledger.by_id and scheduled in (None, is_scheduled)
         ]
-        if not found or elsewhere:
+        nonce = _last(query, "nonce", parse_integer)
+        # Every transaction here has nonce 0; asking for another finds nothing.
+        if not found or nonce:
             raise NotFound
         return {"transactions": [rest_json.transaction(entry) for entry in found]}
 
@@ -216,9 +219,9 @@ class MirrorRest:
             raise NotFound
         return topic
 
-    def _transaction_page(self, query: Query, entries: Sequence[Entry]) -> Json:
+    def _transaction_page(self, query: Query, entries: Sequence[Entry], account: int | None = None) -> Json:
         window = query.window("timestamp", parse_timestamp)
-        page = select(entries, lambda entry: entry.time, window, query, _wanted_transactions(query))
+        page = select(entries, lambda entry: entry.time, window, query, _wanted_transactions(query, account))
         last = rest_json.timestamp(page[-1].time) if page else ""
         return {
             "links": {"next": query.next_link("timestamp", last, len(page))},
@@ -226,20 +229,49 @@ class MirrorRest:
         }
 
 
-def _wanted_transactions(query: Query) -> Callable[[Entry], bool]:
-    """Whether an entry passes the filters on type and result. Raises BadParameter."""
+def _wanted_transactions(query: Query, account: int | None) -> Callable[[Entry], bool]:
+    """Whether an entry passes the filters on type, result, and what the account, or any, gave or got.
+
+    Raises BadParameter.
+    """
     types = {value.upper() for value in query.values("transactiontype")}
     results = set(query.values("result"))
     if results - {"success", "fail"}:
         raise BadParameter("result")
+    directions = {value.lower() for value in query.values("type")}
+    if directions - {"credit", "debit"}:
+        raise BadParameter("type")
 
     def is_wanted(entry: Entry) -> bool:
         if types and KINDS[entry.kind].name not in types:
             return False
         outcome = "success" if entry.record.receipt.status == ResponseCode.SUCCESS else "fail"
-        return not results or outcome in results
+        if results and outcome not in results:
+            return False
+        shown = {
+            "debit" if item.amount < 0 else "credit"
+            for item in entry.record.transferList.accountAmounts
+            if account in (None, item.accountID.accountNum)
+        }
+        # Mirrors answer who asks for both at once with nothing.
+        return not directions or (len(directions) == 1 and directions <= shown)
 
     return is_wanted
+
+
+def _last(query: Query, name: str, parse: Callable[[str], T]) -> T | None:
+    """The last value of a parameter, which is the one that counts; None without any. Raises BadParameter."""
+    values = [value.removeprefix("eq:") for value in query.values(name)]
+    try:
+        return [parse(value) for value in values][-1] if values else None
+    except ValueError:
+        raise BadParameter(name) from None
+
+
+def _parse_boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
 
 
 def _query(request: Request, known: frozenset[str], order: str) -> Query:

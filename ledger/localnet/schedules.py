@@ -58,11 +58,12 @@ def sign_schedule(kinds: Kinds, execution: Execution) -> None:
     """scheduleSign: every signature that the scheduled transaction can use, once."""
     schedule = _open_schedule(execution, execution.envelope.body.scheduleSign)
     signed = _signed(kinds, schedule, execution)
-    if signed == schedule:
+    _mark_when_due(kinds, signed, execution)
+    # What it needs may have become less since it was last signed: then anybody's request has it executed.
+    if signed == schedule and execution.due is None:
         raise Refused(ResponseCode.NO_NEW_VALID_SIGNATURES)
     execution.ledger.schedules[schedule.num] = signed
     execution.receipt.scheduledTransactionID.CopyFrom(schedule.transaction_id)
-    _mark_when_due(kinds, signed, execution)
 
 
 def delete_schedule(execution: Execution) -> None:
@@ -137,7 +138,7 @@ def _payer(execution: Execution, operation: schedule_create_pb2.ScheduleCreateTr
 def _expiry(time: int, operation: schedule_create_pb2.ScheduleCreateTransactionBody) -> int:
     if not operation.HasField("expiration_time"):
         return time + DEFAULT_LIFE_S * SECOND_NS
-    expires = operation.expiration_time.seconds * SECOND_NS + operation.expiration_time.nanos
+    expires = operation.expiration_time.seconds * SECOND_NS
     if expires <= time:
         raise Refused(ResponseCode.SCHEDULE_EXPIRATION_TIME_MUST_BE_HIGHER_THAN_CONSENSUS_TIME)
     if expires > time + MAX_LIFE_S * SECOND_NS:
@@ -155,10 +156,13 @@ def _check_body(kinds: Kinds, schedule: Schedule) -> None:
 
 
 def _content(operation: schedule_create_pb2.ScheduleCreateTransactionBody) -> bytes:
-    """Two schedules are identical when everything but who pays is."""
+    """Two schedules are identical when everything but who pays is; expiries are whole seconds."""
     content = schedule_create_pb2.ScheduleCreateTransactionBody()
     content.CopyFrom(operation)
     content.ClearField("payerAccountID")
+    content.expiration_time.ClearField("nanos")
+    if not operation.HasField("expiration_time"):
+        content.ClearField("expiration_time")
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 

@@ -177,16 +177,21 @@ class Ledger:
     """In consensus order."""
     by_id: dict[TransactionKey, Entry] = field(default_factory=dict)
     by_account: dict[int, list[Entry]] = field(default_factory=dict)
-    """Those that changed an account's balance, in consensus order."""
+    """Those that changed an account's balance, and those that have its transaction ids, in consensus order."""
     next_entity: int = FIRST_ENTITY
 
     def account(self, account_id: basic_types_pb2.AccountID) -> Account:
         """The account that an id names. Raises Refused: INVALID_ACCOUNT_ID, ACCOUNT_DELETED."""
+        account = self.known_account(account_id)
+        if account.is_deleted:
+            raise Refused(ResponseCode.ACCOUNT_DELETED)
+        return account
+
+    def known_account(self, account_id: basic_types_pb2.AccountID) -> Account:
+        """The account that an id names, deleted or not. Raises Refused: INVALID_ACCOUNT_ID."""
         num = entity_num(account_id.shardNum, account_id.realmNum, account_id.accountNum)
         if num is None or num not in self.accounts:
             raise Refused(ResponseCode.INVALID_ACCOUNT_ID)
-        if self.accounts[num].is_deleted:
-            raise Refused(ResponseCode.ACCOUNT_DELETED)
         return self.accounts[num]
 
     def topic(self, topic_id: basic_types_pb2.TopicID) -> Topic:

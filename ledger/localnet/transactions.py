@@ -97,8 +97,10 @@ def _entered(execution: Execution, fee: int) -> Entry:
     ledger.time = execution.time
     ledger.entries.append(entry)
     ledger.by_id[envelope.key] = entry
-    for item in entry.record.transferList.accountAmounts:
-        ledger.by_account.setdefault(item.accountID.accountNum, []).append(entry)
+    # As mirrors do: a scheduled transaction is also listed for whoever created its schedule.
+    moved = {item.accountID.accountNum for item in entry.record.transferList.accountAmounts}
+    for num in moved | {envelope.body.transactionID.accountID.accountNum}:
+        ledger.by_account.setdefault(num, []).append(entry)
     return entry
 
 

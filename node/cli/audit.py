@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,17 @@ from typing import Any
 import anyio
 import click
 
-from ledger.audit import Audit, audit, report
+from ledger.ahead import add_all, uncollected
+from ledger.audit import Audit, report
 from ledger.checkpoint import confirm, read_checkpoint, write_checkpoint
+from ledger.compare import Comparison
+from ledger.compare import compare as side_by_side
+from ledger.evidence import CONTRADICTIONS
 from ledger.files import write_whole
+from ledger.lookup import FileTransfers
 from ledger.mirror import Mirror
 from ledger.pages import RawEntry, SavedHistory, read_history, write_history
+from ledger.reading import Reader, take_saved
 from ledger.report_html import page
 from ledger.topic import LedgerError
 from node.cli.exits import FAILED, one_line
@@ -48,6 +54,7 @@ from protocol.ids import TopicId, is_entity
     metavar="FILE",
     help="Go on where the last audit with this file ended, and put this one aside in it.",
 )
+@click.option("--compare", metavar="URL", help="Another mirror: check that it has the same history.")
 @click.option("--follow", "following", is_flag=True, help="Go on as messages arrive, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
@@ -57,10 +64,11 @@ def command(
     save: Path | None,
     html: Path | None,
     checkpoint: Path | None,
+    compare: str | None,
     following: bool,
     as_json: bool,
 ) -> None:
-    """Check a run from its topic alone: history, signatures, turns, tallies and credits.
+    """Check a run from its topic alone: history, signatures, turns, tallies and money.
 
     Exits 0 when it all holds, 1 with every violation listed, 2 when the audit could not be run.
     """
@@ -68,13 +76,19 @@ def command(
         raise click.UsageError(f"{topic!r} is no topic; it reads 0.0.1234")
     if save is not None and (following or checkpoint is not None):
         raise click.UsageError("--save keeps a whole history; leave out --follow and --checkpoint")
-    with one_line(LedgerError):
+    if compare is not None and (following or checkpoint is not None):
+        raise click.UsageError("--compare needs a whole history; leave out --follow and --checkpoint")
+    messages: Sequence[RawEntry] = ()
+    # A history that is here as a whole is kept as a whole, and then told of.
+    with one_line(LedgerError), nullcontext() if pages is None else uncollected():
         if pages is not None and mirror is None and not following:
-            result = from_pages(read_history(pages), topic, save, checkpoint)
+            history = read_history(pages)
+            messages, result = history.messages, from_pages(history, topic, save, checkpoint)
         elif mirror is not None and topic is not None and pages is None:
             name = TopicId(topic)
-            if save is not None:
-                result = from_pages(anyio.run(fetch_history, mirror, name), topic, save, None)
+            if save is not None or compare is not None:
+                history = anyio.run(fetch_history, mirror, name)
+                messages, result = history.messages, from_pages(history, topic, save, None)
             else:
                 result = put_aside(checkpoint, name)
                 say = partial(click.echo, err=as_json) if following else None
@@ -89,10 +103,12 @@ def command(
             raise LedgerError(f"topic {result.topic} is empty: there is nothing to audit; check --topic")
         if checkpoint is not None and not result.broken:
             write_checkpoint(checkpoint, result)
+        if compare is not None:
+            result.take_comparison(anyio.run(compare_with, compare, result.topic, messages))
         result.finish()
         if html is not None:
             write_whole(html, page(report(result), again(result.topic, mirror)).encode(), "the page")
-    click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
+        click.echo(json.dumps(report(result), indent=2) if as_json else summary(result))
     if not result.ok:
         raise SystemExit(FAILED)
 
@@ -100,13 +116,15 @@ def command(
 def from_pages(history: SavedHistory, topic: str | None, save: Path | None, checkpoint: Path | None) -> Audit:
     """The audit of a history that is here as a whole, not finished yet. Raises LedgerError."""
     if save is not None:
-        write_history(save, history.messages, history.transactions)
+        write_history(save, history.messages, history.transactions, history.accounts)
+    transfers = FileTransfers(history.transactions)
     result = put_aside(checkpoint, TopicId(topic) if topic is not None else topic_of(history.messages))
+    result.find = transfers.found
     stands_at = result.sequence
     if stands_at:
         confirm(result, next(iter(history.messages[stands_at - 1 : stands_at]), None))
-    for entry in history.messages[stands_at:]:
-        result.add(entry)
+    add_all(result, history.messages[stands_at:])
+    take_saved(result, history, transfers)
     return result
 
 
@@ -118,12 +136,8 @@ async def read_mirror(url: str, result: Audit, say: Callable[[str], None] | None
                 confirm(result, await anext(entries, None))
         if say is not None:
             await follow(mirror, result, say)
-            return
-        async with aclosing(mirror.messages(result.topic, result.sequence)) as entries:
-            async for entry in entries:
-                result.add(entry)
-                if result.broken:
-                    return
+        else:
+            await Reader(mirror, result).read()
 
 
 def put_aside(checkpoint: Path | None, topic: TopicId) -> Audit:
@@ -137,16 +151,17 @@ def again(topic: TopicId, mirror: str | None) -> str:
 
 
 async def fetch_history(url: str, name: TopicId) -> SavedHistory:
-    """All that a mirror has of a topic, and the transactions of the accounts in its roster."""
+    """All that an audit reads of a topic: its messages, the treasury's transactions and those that records name."""
     async with Mirror(url) as mirror:
-        messages = [entry async for entry in mirror.messages(name)]
-        found = audit(name, messages)
-        members = () if found.state is None else found.state.roster
-        transactions: dict[str, RawEntry] = {}
-        for account in sorted({member.account for member in members}):
-            for entry in await mirror.transactions(account):
-                transactions[entry["consensus_timestamp"]] = entry
-    return SavedHistory(tuple(messages), tuple(transactions[time] for time in sorted(transactions)))
+        reader = Reader(mirror, Audit(name), keep=True)
+        await reader.read()
+        return await reader.saved()
+
+
+async def compare_with(url: str, name: TopicId, messages: Sequence[RawEntry]) -> Comparison:
+    """How far another mirror has the same history. Raises LedgerError."""
+    async with Mirror(url) as mirror:
+        return await side_by_side(messages, mirror, name)
 
 
 def topic_of(messages: tuple[RawEntry, ...]) -> TopicId:
@@ -168,10 +183,31 @@ def summary(result: Audit) -> str:
         f"  head {facts['head']}",
         f"  {facts['messages']} messages, {len(facts['ignored'])} of them without effect",
     ]
-    lines += [f"  message {v.sequence}: {v.reason}" for v in result.violations]
+    lines += [f"  {result.compared}"] if result.compared else []
+    lines += [f"  {violation}" for violation in result.violations]
     lines += [
-        f"  messages {e['first']} and {e['second']}: two {e['kind']}s of member {e['member']} in round {e['round']}"
+        f"  messages {e['first']} and {e['second']}: "
+        f"{CONTRADICTIONS[e['kind']]} of member {e['member']} in round {e['round']}"
         for e in facts["equivocations"]
     ]
-    lines += [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
+    lines += money_lines(facts)
     return "\n".join(lines)
+
+
+def money_lines(facts: dict[str, Any]) -> list[str]:
+    """What the treasury holds and owes, and what each account earned."""
+    money = facts.get("money") or {}
+    lines = [f"  {account} earned {amount} tinybar" for account, amount in facts["credits"].items()]
+    if not money.get("deposits"):
+        return lines
+    account = money["account"]
+    lines.append(
+        f"  treasury {money['treasury']}: {money['liabilities']} tinybar held for the run, {money['owed']} of it owed; "
+        f"{money['paid']} paid, {money['fees']} fees"
+    )
+    if account is not None:
+        lines.append(
+            f"  its balance {account['balance']} by its {account['source']}, unclaimed "
+            f"{account['unclaimed_total'] + account['unlisted']}; its key: {account['key']}"
+        )
+    return lines

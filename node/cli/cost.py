@@ -6,14 +6,24 @@ from typing import Any
 
 import click
 
-from ledger.cost import LATE_VOTES, TINYBAR_PER_HBAR, Estimate, Item, Microdollars, estimate, in_tinybar
+from ledger.cost import (
+    LATE_VOTES,
+    SETTLE_EVERY,
+    TINYBAR_PER_HBAR,
+    Estimate,
+    Item,
+    Microdollars,
+    estimate,
+    in_tinybar,
+)
 
 ASSUMPTIONS = (
     "prices are Hedera's of January 2026 in dollars: message chunk $0.0008, topic $0.01 and each key of it "
-    "$0.01, account $0.05",
+    "$0.01, account $0.05, schedule $0.01, its signature $0.001, transfer $0.0001",
     "every round ends in one verdict with the votes of all others; one that is closed at its deadline costs a "
     "chunk for each record that its members write",
     f"{LATE_VOTES // 10_000}% of the votes come too late for it and are written to the topic by their voters",
+    "more than half of the members schedule and sign each settlement of at most nine payees, one after the other",
     "stakes, rewards and the network's own custom fees are not counted",
 )
 
@@ -42,15 +52,24 @@ def _rate(_: click.Context, __: click.Parameter, value: str | None) -> Microdoll
     help="How many accounts are still to be created.",
 )
 @click.option(
+    "--settle-every",
+    type=click.IntRange(0, 1_000_000),
+    default=SETTLE_EVERY,
+    show_default=True,
+    help="After how many rounds the treasury pays what is owed; 0 for never.",
+)
+@click.option(
     "--usd-per-hbar", "rate", metavar="USD", callback=_rate, help="The price of an hbar, to see hbar as well."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the estimate as one JSON object.")
-def command(peers: int, rounds: int, accounts: int, rate: Microdollars | None, as_json: bool) -> None:
+def command(
+    peers: int, rounds: int, accounts: int, settle_every: int, rate: Microdollars | None, as_json: bool
+) -> None:
     """Estimate what a run costs on Hedera: to found, for each round, and for each participant.
 
     Asks nobody: prices are Hedera's published ones, sizes are computed from the records themselves.
     """
-    result = estimate(peers, rounds, accounts)
+    result = estimate(peers, rounds, accounts, settle_every)
     click.echo(json.dumps(report(result, rate), indent=2) if as_json else summary(result, rate))
 
 

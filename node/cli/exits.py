@@ -1,9 +1,10 @@
 """How a command ends: 0; 1: what it checked does not hold; 2: it could not run; one line on stderr."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -43,3 +44,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+def tell(told: dict[str, Any], as_json: bool) -> None:
+    """Print what a command says: its `lines` for people, or all the rest as one JSON object."""
+    facts = {name: value for name, value in told.items() if name != "lines"}
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(told["lines"]))

@@ -1,13 +1,14 @@
 """`roundabout audit --follow`: the same audit, going on as messages arrive, until Ctrl-C."""
 
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
 
 import anyio
 
 from ledger.audit import Audit
+from ledger.evidence import CONTRADICTIONS
+from ledger.holding import check_holding
 from ledger.mirror import Mirror
-from ledger.pages import RawEntry
+from ledger.reading import Reader
 from ledger.topic import LedgerError
 from protocol.state import ClosedRound
 
@@ -25,14 +26,19 @@ async def follow(mirror: Mirror, result: Audit, say: Say) -> None:
     be read even once.
     """
     away, reached = False, False
+    news = News(result)
+
+    def heard() -> None:
+        for line in news.lines():
+            say(line)
+
+    reader = Reader(mirror, result, heard=heard)
     while True:
         try:
-            async with aclosing(mirror.messages(result.topic, result.sequence)) as entries:
-                async for entry in entries:
-                    for line in news(result, entry):
-                        say(line)
-                    if result.broken:
-                        return
+            await reader.read()
+            heard()
+            if result.broken:
+                return
         except LedgerError as error:
             if not reached:
                 raise
@@ -46,19 +52,47 @@ async def follow(mirror: Mirror, result: Audit, say: Say) -> None:
         await anyio.sleep(POLL_SECONDS)
 
 
-def news(result: Audit, entry: RawEntry) -> Iterator[str]:
-    """Take the next entry; what it brings to light."""
-    rounds, faults, proofs = len(result.rounds), len(result.violations), len(result.evidence.found)
-    result.add(entry)
-    for violation in result.violations[faults:]:
-        yield f"VIOLATION in message {violation.sequence}: {violation.reason}"
-    for proof in list(result.evidence.found.values())[proofs:]:
-        yield (
-            f"messages {proof.first} and {proof.second}: "
-            f"two {proof.kind}s of member {proof.member} in round {proof.round}"
+class News:
+    """What an audit has brought to light since it was last asked."""
+
+    def __init__(self, result: Audit) -> None:
+        self._result = result
+        self._rounds, self._faults = len(result.rounds), len(result.violations)
+        self._proofs = len(result.evidence.found)
+        self._holding = result.holding
+        self._told: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        """A line of each violation, equivocation and closed round that is new."""
+        result = self._result
+        faults, self._faults = result.violations[self._faults :], len(result.violations)
+        proofs, self._proofs = (
+            list(result.evidence.found.values())[self._proofs :],
+            len(result.evidence.found),
         )
-    for closed in result.rounds[rounds:]:
-        yield round_line(closed)
+        rounds, self._rounds = result.rounds[self._rounds :], len(result.rounds)
+        for violation in faults:
+            yield f"VIOLATION in {violation}"
+        for reason in self._treasury():
+            yield f"VIOLATION: {reason}"
+        for proof in proofs:
+            yield (
+                f"messages {proof.first} and {proof.second}: "
+                f"{CONTRADICTIONS[proof.kind]} of member {proof.member} in round {proof.round}"
+            )
+        for closed in rounds:
+            yield round_line(closed)
+
+    def _treasury(self) -> list[str]:
+        """What is wrong with the treasury, whenever it was read anew."""
+        result = self._result
+        if result.holding is self._holding or result.holding is None or result.state is None:
+            return []
+        self._holding = result.holding
+        faults = check_holding(result.state, result.holding, result.book).faults
+        reasons = [fault.reason for fault in faults if fault.reason not in self._told]
+        self._told.update(reasons)
+        return reasons
 
 
 def round_line(closed: ClosedRound) -> str:

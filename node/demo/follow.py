@@ -12,13 +12,13 @@ from ledger.mirror import Mirror
 from node.demo.evaluation import Evaluator
 from node.demo.layout import DemoError
 from node.demo.session import CURVE_TRACKS, Demo, blob_of, initial_of
-from node.demo.table import LEGEND, head_after, live_view, plain_line, progress_bar
+from node.demo.table import LEGEND, head_after, live_view, payment_line, plain_line, progress_bar
 from node.demo.watch import watch_balances, watch_logs, watch_topic
 from protocol.ids import TopicId
 
 
 async def follow_run(demo: Demo, topic: TopicId, mirror: Mirror, referee: Evaluator) -> None:
-    """Watch until the last round has closed; show what happens as it does."""
+    """Watch until the last round has closed and everybody is paid; show what happens as it does."""
     options, standing = demo.options, demo.standing
     # One entry a head: the initial one and one a round.
     send, receive = anyio.create_memory_object_stream[int](options.rounds + 1)
@@ -33,7 +33,11 @@ async def follow_run(demo: Demo, topic: TopicId, mirror: Mirror, referee: Evalua
                 tasks.start_soon(measure_heads, demo, referee, receive, show)
                 async with send:
                     await watch_topic(
-                        mirror, topic, standing, lambda: send.send_nowait(len(standing.rounds) - 1)
+                        mirror,
+                        topic,
+                        standing,
+                        lambda: send.send_nowait(len(standing.rounds) - 1),
+                        lambda settlement, fee: demo.say(payment_line(settlement, fee)),
                     )
         watchers.cancel_scope.cancel()
 

@@ -7,8 +7,8 @@ from typing import Any
 from learners.client import open_learner
 from ledger.hedera import Hedera, Network, open_hedera
 from node.demo.processes import free_ports
-from node.demo.session import START_BALANCE, Demo
-from node.founding import Preset, found_run, params_of
+from node.demo.session import POOL, START_BALANCE, Demo
+from node.founding import Preset, Terms, found_run, params_of
 from node.identity import Identity, create
 from protocol.ids import AccountId, PeerId, TopicId
 from protocol.records import Member
@@ -30,13 +30,16 @@ async def found(demo: Demo, preset: Preset) -> TopicId:
             preset.learner, demo.learner_options(0), runtime / "founder", runtime
         ) as learner:
             params = await params_of(preset, learner, runtime, {"max_rounds": options.rounds})
-        topic, run = await found_run(hedera, params, roster, "roundabout demo")
+        terms = Terms(required=options.peers // 2 + 1, fund=POOL)
+        founded = await found_run(hedera, params, roster, "roundabout demo", terms)
     ports = free_ports(options.peers)
     addresses = {i.peer: f"/ip4/127.0.0.1/tcp/{port}" for i, port in zip(identities, ports, strict=True)}
     for place, member in enumerate(roster):
-        (layout.node(place) / "node.toml").write_text(node_toml(demo, place, member, topic, addresses))
-    demo.say(f"run {run} of {options.rounds} rounds was founded by {options.peers} members")
-    return topic
+        (layout.node(place) / "node.toml").write_text(
+            node_toml(demo, place, member, founded.topic, addresses)
+        )
+    demo.say(f"run {founded.run} of {options.rounds} rounds was founded by {options.peers} members")
+    return founded.topic
 
 
 async def open_account(hedera: Hedera, identity: Identity, place: int) -> AccountId:

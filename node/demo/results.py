@@ -39,7 +39,8 @@ async def audit(demo: Demo, topic: TopicId) -> bool:
         f"{found['closed']} closed, {found['passed']} passed"
     )
     for violation in found["violations"]:
-        demo.say(f"  message {violation['sequence']}: {violation['reason']}")
+        which = "treasury" if violation["sequence"] is None else f"message {violation['sequence']}"
+        demo.say(f"  {which}: {violation['reason']}")
     for place, member in enumerate(found["roster"]):
         earned = found["credits"].get(member["account"], 0) / 1e8
         demo.say(

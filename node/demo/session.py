@@ -17,6 +17,8 @@ FAMILIES = ("gentle-wide", "gentle-narrow", "medium", "tight-wide", "tight-narro
 """The families of tracks, one a peer; more peers go through them again with tracks of their own."""
 LABELS_PER_TURN = 250
 START_BALANCE = Tinybar(100 * 100_000_000)
+POOL = Tinybar(100 * 100_000_000)
+"""What members are paid from; what is left of it goes back to the founder."""
 HELD_OUT_TRACKS = 100
 """Fresh tracks of each family on which initial, final and lone policies are measured."""
 CURVE_TRACKS = 20

@@ -7,8 +7,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from node.demo.watch import Standing
-from protocol.ids import Digest
+from protocol.ids import Digest, Tinybar
 from protocol.messages import Choice, Vote
+from protocol.money import Settlement
 from protocol.state import ClosedRound
 
 MARKS = {Choice.APPROVE: "+", Choice.REJECT: "-", Choice.ABSTAIN: "=", Choice.UNAVAILABLE: "?"}
@@ -54,6 +55,14 @@ def plain_line(standing: Standing, index: int, families: Sequence[str]) -> str:
     )
 
 
+def payment_line(settlement: Settlement, fee: Tinybar) -> str:
+    """One payment out of the treasury as a line of text."""
+    amount, count = sum(paid for _, paid in settlement.payees) / 1e8, len(settlement.payees)
+    accounts = "one account" if count == 1 else f"{count} accounts"
+    paid = f"the treasury paid {amount:.2f} hbar to {accounts}"
+    return f"settlement {settlement.number}: {paid}, for a fee of {fee / 1e8:.4f}"
+
+
 def live_view(standing: Standing, families: Sequence[str], progress: Progress) -> RenderableType:
     """The table, the balances, and the progress bar."""
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -94,7 +103,7 @@ def _add_sums(table: Table, standing: Standing, families: Sequence[str]) -> None
     state = standing.state
     if state is None:
         return
-    earned = [f"{state.credit_of(member.account) / 1e8:.2f}" for member in state.roster]
+    earned = [f"{state.earned_by(member.account) / 1e8:.2f}" for member in state.roster]
     held = [f"{standing.balances.get(member.account, 0) / 1e8:.2f}" for member in state.roster]
     labels = [str(standing.labels.get(place, 0)) for place in range(len(families))]
     table.add_section()

@@ -7,18 +7,20 @@ from typing import Any
 import anyio
 
 from ledger.follow import follow
+from ledger.lookup import MirrorTransfers, found_for
 from ledger.mirror import Mirror
 from ledger.topic import LedgerError
 from node.demo.layout import Layout
 from node.demo.processes import read_events
 from protocol.errors import ProtocolError
 from protocol.fold import read
-from protocol.ids import AccountId, Digest, TopicId
+from protocol.ids import AccountId, Digest, Tinybar, TopicId
+from protocol.money import Settlement
 from protocol.records import Stamp
 from protocol.state import ClosedRound, RunState
 
-LAST_VOTES_SECONDS = 3.0
-"""How long late votes on the last round are waited for."""
+LAST_PAYMENTS_SECONDS = 60.0
+"""How long it is waited, after the last round, for everybody to be paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +58,46 @@ class Standing:
         return sum(self.labels.values())
 
     @property
+    def paid_out(self) -> bool:
+        """Whether the run has ended and nothing is owed to anybody any more."""
+        money = None if self.state is None else self.state.money
+        return self.ended and money is not None and money.wound_up and not money.owed
+
+    @property
     def ended(self) -> bool:
         """Whether the last round has closed."""
         return self.state is not None and self.state.open is None
 
 
 async def watch_topic(
-    mirror: Mirror, topic: TopicId, standing: Standing, on_round: Callable[[], None]
+    mirror: Mirror,
+    topic: TopicId,
+    standing: Standing,
+    on_round: Callable[[], None],
+    on_payment: Callable[[Settlement, Tinybar], None],
 ) -> None:
-    """Fold the topic until the run has ended and its last votes are in."""
-    scope = anyio.CancelScope()
-    with scope:
+    """Fold the topic until the run has ended and everybody is paid; on_payment: a settlement and its fee."""
+    transfers = MirrorTransfers(mirror)
+    with anyio.CancelScope() as scope:
         async for message in follow(mirror, topic):
             if message is None:
                 continue
             stamp = Stamp(message.sequence, message.time, message.running_hash)
+            before = standing.state
+            found = await found_for(transfers, before, message.body, stamp)
             try:
-                standing.state = read(standing.state, topic, message.body, stamp)
+                standing.state = read(before, topic, message.body, stamp, found)
             except ProtocolError:
                 continue  # the auditor names these; here we only watch
             _note_round(standing, on_round)
-            last = standing.state.last
-            if standing.ended and last is not None:
-                complete = len(last.votes) >= len(last.members) - 1
-                scope.deadline = min(
-                    scope.deadline, anyio.current_time() + (0 if complete else LAST_VOTES_SECONDS)
-                )
+            if before is not None and before.money.paid != standing.state.money.paid:
+                assert before.money.settlement is not None, "what is paid was to be paid"
+                fee = Tinybar(standing.state.money.fees - before.money.fees)
+                on_payment(before.money.settlement, fee)
+            if standing.paid_out:
+                return
+            if standing.ended:
+                scope.deadline = min(scope.deadline, anyio.current_time() + LAST_PAYMENTS_SECONDS)
 
 
 def _note_round(standing: Standing, on_round: Callable[[], None]) -> None:

@@ -51,8 +51,10 @@ class Limits:
 class Link:
     """One control stream to one peer, from its first greeting to its end."""
 
-    def __init__(self, peer: PeerId, stream: Stream, limits: Limits) -> None:
+    def __init__(self, peer: PeerId, stream: Stream, limits: Limits, opener: PeerId) -> None:
         self.peer = peer
+        self.opener = opener
+        """Which of the two opened the stream."""
         self.reason = ""
         """Why it ended, once it has."""
         self.has_misbehaved = False

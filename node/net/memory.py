@@ -26,7 +26,7 @@ def never(sender: PeerId, receiver: PeerId, frame: bytes) -> bool:
 
 
 class Network:
-    """Any number of nodes that reach each other unless they are cut, or one has dropped the other.
+    """Any number of nodes: two that admit each other are connected, unless they are cut or one dropped the other.
 
     tasks: where frames with latency are delivered. latency: seconds each frame is under way, 0 for none.
     is_lost: asked once for every frame. queue: frames of one sender that a receiver has unread or under way.
@@ -55,11 +55,9 @@ class Network:
             tasks.start_soon(self._deliver)
 
     def join(self, peer: PeerId, blobs: BlobSource) -> "MemoryTransport":
-        """A new node, connected to all the others; it replaces one of the same id, as after a restart."""
+        """A new node, which admits nobody yet; it replaces one of the same id, as after a restart."""
         self.leave(peer)
         node = self._nodes[peer] = MemoryTransport(self, peer, blobs, Inbox(self._queue))
-        for other in self._nodes:
-            self._connect(peer, other)
         return node
 
     def leave(self, peer: PeerId) -> None:
@@ -77,6 +75,14 @@ class Network:
         """Undo `cut`, and `drop` by either of the two."""
         self._cuts.discard(frozenset((one, other)))
         self._connect(one, other)
+
+    def follow(self, peer: PeerId) -> None:
+        """Connect and disconnect a node as those that it admits have changed."""
+        for other in self._nodes:
+            if self._are_admitted(peer, other):
+                self._connect(peer, other)
+            else:
+                self._disconnect(peer, other)
 
     def is_connected(self, one: PeerId, other: PeerId) -> bool:
         """Whether two nodes reach each other at present."""
@@ -111,9 +117,14 @@ class Network:
             else:
                 inbox.give_back(frame.peer)
 
+    def _are_admitted(self, one: PeerId, other: PeerId) -> bool:
+        return other in self._nodes[one].admitted and one in self._nodes[other].admitted
+
     def _connect(self, one: PeerId, other: PeerId) -> None:
         pair = frozenset((one, other))
-        if one != other and pair not in self._cuts | self._connected.keys() and pair <= self._nodes.keys():
+        if pair in self._cuts or pair in self._connected or not pair <= self._nodes.keys():
+            return
+        if one != other and self._are_admitted(one, other):
             self._made += 1
             self._connected[pair] = self._made
             self._nodes[one].inbox.announce(Connected(other))
@@ -131,6 +142,7 @@ class MemoryTransport:
     def __init__(self, network: Network, peer: PeerId, blobs: BlobSource, inbox: Inbox) -> None:
         self.blobs = blobs
         self.inbox = inbox
+        self.admitted: frozenset[PeerId] = frozenset()
         self._network = network
         self._peer = peer
 
@@ -138,6 +150,12 @@ class MemoryTransport:
     def peer(self) -> PeerId:
         """This node's own id."""
         return self._peer
+
+    def admit(self, peers: frozenset[PeerId]) -> None:
+        """Be connected from now on to exactly those of these peers that admit this node, too."""
+        if peers != self.admitted:
+            self.admitted = peers
+            self._network.follow(self._peer)
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.

@@ -1,15 +1,16 @@
-"""Control links among the whole roster, and blobs beside them, over any way to dial (SPEC.md, Three places).
+"""Control links among all admitted peers, and blobs beside them, over any way to dial (SPEC.md, Three places).
 
-Of two members the one with the smaller peer id dials, for as long as both are in the roster.
+Of two peers each dials that knows the other's address. When both have opened a control stream, the one that the
+smaller peer id opened stays, on both sides: the smaller one refuses the other stream, the larger one gives it up.
 """
 
 import logging
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -45,6 +46,12 @@ class Channel(Stream, Protocol):
     async def reset(self) -> None:
         """Give the stream up, both ways; the connection stays."""
 
+    def is_beside(self, other: Self) -> bool:
+        """Whether both are streams of the same connection."""
+
+    async def keep_alone(self) -> None:
+        """Close the peer's other connections, at once and without asking the peer."""
+
     async def abort(self) -> None:
         """Close the connection under the stream, at once and without asking the peer."""
 
@@ -66,19 +73,37 @@ class Dialler(Protocol):
     async def open(self, peer: PeerId, protocol: str) -> Channel:
         """A new stream on the connection there is. Raises Lost."""
 
+    async def hang_up(self, peer: PeerId) -> None:
+        """Close whatever connections there are to a peer, at once and without asking it."""
+
 
 class Mesh:
-    """This node's end of the network; a Transport."""
+    """This node's end of the network; a Transport.
 
-    def __init__(self, dialler: Dialler, blobs: BlobSource, limits: Limits, tasks: TaskGroup) -> None:
+    addresses: where peers listen (multiaddrs), as far as it is known; of the others it waits to be dialled.
+    """
+
+    def __init__(
+        self,
+        dialler: Dialler,
+        addresses: Mapping[PeerId, str],
+        blobs: BlobSource,
+        limits: Limits,
+        tasks: TaskGroup,
+    ) -> None:
         self._dialler = dialler
+        self._addresses = addresses
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
         self._inbox = Inbox(limits.share)
-        self._roster: dict[PeerId, str] = {}
+        self._admitted: frozenset[PeerId] = frozenset()
         self._dialled: set[PeerId] = set()
+        self._opening: set[PeerId] = set()
+        """Peers to which a control stream of our own opening is on its way, or up."""
         self._links: dict[PeerId, Link] = {}
+        self._talking: defaultdict[PeerId, list[Channel]] = defaultdict(list)
+        """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
         self._serving: Counter[PeerId] = Counter()
 
@@ -92,17 +117,17 @@ class Mesh:
         """The multiaddr it listens on, with the real port."""
         return self._dialler.address
 
-    def set_roster(self, roster: Mapping[PeerId, str]) -> None:
-        """Who may connect, and where they listen (multiaddrs); who is no longer in it is disconnected."""
-        self._roster = {peer: address for peer, address in roster.items() if peer != self.peer}
-        self._refused = {peer: until for peer, until in self._refused.items() if peer in self._roster}
-        for peer, link in self._links.items():
-            if peer not in self._roster:
-                link.end("left the roster")
-        for peer in self._roster:
-            if self.peer < peer and peer not in self._dialled:
-                self._dialled.add(peer)
-                self._tasks.start_soon(self._keep_dialling, peer)
+    def admit(self, peers: frozenset[PeerId]) -> None:
+        """From now on exactly these peers may connect, be dialled, send and fetch; all others are cut off."""
+        peers -= {self.peer}
+        if peers == self._admitted:
+            return
+        gone, self._admitted = self._admitted - peers, peers
+        for peer in gone:
+            self._cut_off(peer, "is not admitted any more")
+        for peer in peers & self._addresses.keys() - self._dialled:
+            self._dialled.add(peer)
+            self._tasks.start_soon(self._keep_dialling, peer)
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
@@ -118,12 +143,17 @@ class Mesh:
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
-        if peer not in self._roster:
+        if peer not in self._admitted:
             return
         log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
         self._refused[peer] = anyio.current_time() + self._limits.refusal
+        self._cut_off(peer, reason)
+
+    def _cut_off(self, peer: PeerId, reason: str) -> None:
         if link := self._links.get(peer):
             link.end(reason)
+        # There may be streams without a link: blobs, and a control stream that is not accepted yet.
+        self._tasks.start_soon(self._dialler.hang_up, peer)
 
     async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
         """Stream a blob of exactly `size` bytes into a file and check its digest.
@@ -174,12 +204,15 @@ class Mesh:
         return None
 
     async def on_control(self, channel: Channel) -> None:
-        """Talk on a control stream that a peer opened: a member, and the one of us two that dials."""
-        if not self.is_welcome(channel.peer) or channel.peer > self.peer:
+        """Talk on a control stream that an admitted peer opened, unless one of our own has precedence."""
+        peer = channel.peer
+        if not self.is_welcome(peer):
             return await channel.abort()
+        if self.peer < peer and peer in self._opening:
+            return await channel.reset()
         ended = anyio.Event()
         # A task of ours, so that the end is told even when the network below cancels its handlers.
-        self._tasks.start_soon(self._converse, channel, ended)
+        self._tasks.start_soon(self._converse, channel, peer, ended)
         return await ended.wait()
 
     def on_collapse(self, cause: str) -> None:
@@ -188,36 +221,59 @@ class Mesh:
             link.end(cause)
 
     def is_welcome(self, peer: PeerId) -> bool:
-        """Whether a peer is in the roster and not refused at present."""
-        return peer in self._roster and self._refused.get(peer, 0.0) <= anyio.current_time()
+        """Whether a peer is admitted and not refused at present."""
+        return peer in self._admitted and self._refused.get(peer, 0.0) <= anyio.current_time()
 
     async def _keep_dialling(self, peer: PeerId) -> None:
+        # The smaller peer id goes first: two that dial at once hinder each other.
+        lag = 0.0 if self.peer < peer else self._limits.retry
         pause = self._limits.retry
-        while peer in self._roster:
+        is_news = True
+        await anyio.sleep(lag)
+        while peer in self._admitted:
             started = anyio.current_time()
-            if self.is_welcome(peer):
+            if link := self._links.get(peer):
+                await link.gone.wait()
+            elif self.is_welcome(peer) and not self._talking[peer]:
                 try:
-                    await self._dialler.dial(peer, self._roster[peer])
-                    await self._converse(await self._dialler.open(peer, CONTROL), anyio.Event())
+                    await self._dial(peer)
+                    is_news = True
                 except Lost as lost:
-                    log.debug("could not connect to %s: %s", peer, lost)
+                    level = logging.INFO if is_news and not self._talking[peer] else logging.DEBUG
+                    log.log(level, "cannot reach %s, and go on trying: %s", peer, lost)
+                    is_news = False
             if anyio.current_time() - started > _SETTLED:
                 pause = self._limits.retry
-            await anyio.sleep(pause * random.uniform(0.5, 1.0))
+            await anyio.sleep(lag + pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, self._limits.retry_most)
         self._dialled.discard(peer)
 
-    async def _converse(self, channel: Channel, ended: anyio.Event) -> None:
+    async def _dial(self, peer: PeerId) -> None:
+        """Connect, and talk until the end. Raises Lost."""
+        await self._dialler.dial(peer, self._addresses[peer])
+        if others := self._talking[peer]:
+            await others[0].keep_alone()
+            raise Lost("it dialled us meanwhile")
+        self._opening.add(peer)
+        try:
+            await self._converse(await self._dialler.open(peer, CONTROL), self.peer, anyio.Event())
+        finally:
+            self._opening.discard(peer)
+
+    async def _converse(self, channel: Channel, opener: PeerId, ended: anyio.Event) -> None:
         """Be connected: greet, announce it, carry frames, announce the end."""
-        link = Link(channel.peer, channel, self._limits)
+        link = Link(channel.peer, channel, self._limits, opener)
+        self._talking[link.peer].append(channel)
         try:
             await link.greet()
             await self._replace(link)
+            # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
+            await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))
             log.info("connected to %s", link.peer)
             await link.run(self._inbox)
             del self._links[link.peer]
-            await channel.abort()
+            await self._close(channel)
             log.info("disconnected from %s: %s", link.peer, link.reason)
             if link.has_misbehaved:
                 self.drop(link.peer, link.reason)
@@ -227,13 +283,25 @@ class Mesh:
         finally:
             link.gone.set()
             ended.set()
+            await self._close(channel)
+            self._talking[link.peer].remove(channel)
+
+    async def _close(self, channel: Channel) -> None:
+        """End a control stream, and the connection under it unless another control stream needs that."""
+        if any(other is not channel and channel.is_beside(other) for other in self._talking[channel.peer]):
+            await channel.reset()
+        else:
             await channel.abort()
 
     async def _replace(self, link: Link) -> None:
-        """Make this the peer's link. Raises Lost when the peer is no longer welcome."""
+        """Make this the peer's link. Raises Lost when another has precedence, or the peer is not welcome."""
         while older := self._links.get(link.peer):
+            if older.opener < link.opener:
+                raise Lost("the smaller peer id has opened a stream, too")
             older.end("replaced by a newer stream")
             await older.gone.wait()
+        if self.peer < link.peer == link.opener and link.peer in self._opening:
+            raise Lost("our own stream has precedence")
         if not self.is_welcome(link.peer):
             raise Lost("is refused")
         self._links[link.peer] = link

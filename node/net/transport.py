@@ -17,21 +17,21 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A control stream to a roster member is up."""
+    """A control stream to an admitted peer is up."""
 
     peer: PeerId
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The control stream to a roster member is gone; it will be dialled again."""
+    """The control stream to a peer is gone; while the peer is admitted it comes back when it can."""
 
     peer: PeerId
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A control frame from a roster member, at most MAX_FRAME bytes, not parsed yet."""
+    """A control frame from a peer that was admitted, at most MAX_FRAME bytes, not parsed yet."""
 
     peer: PeerId
     body: bytes
@@ -48,11 +48,18 @@ class BlobSource(Protocol):
 
 
 class Transport(Protocol):
-    """One node's end of the network, open while its context manager is."""
+    """One node's end of the network, open while its context manager is; it admits nobody at first."""
 
     @property
     def peer(self) -> PeerId:
         """This node's own id."""
+
+    def admit(self, peers: frozenset[PeerId]) -> None:
+        """From now on exactly these peers may connect, be dialled, send and fetch; all others are cut off.
+
+        Never blocks, and does nothing when they are the same as before. What a peer sent before it was cut off
+        may still be read. A peer that `drop` refuses stays refused for its while.
+        """
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks."""

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 
 import anyio
 import libp2p.network.swarm
@@ -48,7 +49,8 @@ class WireError(Exception):
 class Pipe:
     """A libp2p stream whose many ways to fail are one: Lost."""
 
-    def __init__(self, stream: INetStream, stall: float) -> None:
+    def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
+        self._host = host
         self._stream = stream
         self._stall = stall
 
@@ -100,6 +102,15 @@ class Pipe:
         await self.abort()
         raise Lost(f"took nothing for {self._stall:g} s")
 
+    def is_beside(self, other: Self) -> bool:
+        """Whether both are streams of the same connection."""
+        return self._stream.muxed_conn is other._stream.muxed_conn
+
+    async def keep_alone(self) -> None:
+        """Close the peer's other connections, at once and without asking the peer."""
+        mine = self._stream.muxed_conn
+        await _forget(self._host, mine.peer_id, but=mine)
+
     async def abort(self) -> None:
         """Close the connection under the stream, at once and without asking the peer."""
         await _sever(self._stream.muxed_conn)
@@ -130,9 +141,7 @@ class Host:
         with anyio.move_on_after(self._limits.dial):
             try:
                 who, where = ID.from_string(peer), _tcp_address(address)
-                await _sever_all(host, who)
-                # Libp2p would hand the dead connection out for a while.
-                await host.get_network().close_peer(who)
+                await _forget(host, who)
                 # One address only: identify adds others, and libp2p would dial them side by side.
                 host.get_peerstore().clear_addrs(who)
                 host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
@@ -148,11 +157,16 @@ class Host:
             raise Lost("not connected")
         with anyio.move_on_after(self._limits.dial):
             try:
-                return Pipe(await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
+                return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
             except Exception as error:  # As in dial.
                 raise Lost(_cause(error)) from error
-        await _sever_all(host, who)
+        await _forget(host, who)
         raise Lost(f"opened no stream for {self._limits.dial:g} s")
+
+    async def hang_up(self, peer: PeerId) -> None:
+        """Close whatever connections there are to a peer, at once and without asking it."""
+        if self._running is not None:
+            await _forget(self._running, ID.from_string(peer))
 
     async def run(self, mesh: Mesh, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled, again whenever libp2p dies. Raises WireError when it cannot at first."""
@@ -202,14 +216,14 @@ class Host:
             # The breaker and the degradation would let one stranger close the node to everybody for a minute.
             resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
         )
-        host.set_stream_handler(TProtocol(CONTROL), self._guarded(mesh.on_control))
-        host.set_stream_handler(TProtocol(BLOB), self._guarded(mesh.on_blob))
+        host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
+        host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
         return host
 
-    def _guarded(self, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
+    def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
         async def handler(stream: INetStream) -> None:
-            pipe = Pipe(stream, self._limits.stall)
+            pipe = Pipe(host, stream, self._limits.stall)
             try:
                 await serve(pipe)
             except Lost as lost:
@@ -257,16 +271,23 @@ async def _sever(connection: IMuxedConn) -> None:
             log.debug("a connection was gone before it was closed: %s", _cause(error))
 
 
-async def _sever_all(host: IHost, who: ID | None = None) -> None:
+async def _forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
+    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
+    network = host.get_network()
     async with trio.open_nursery() as nursery:
-        for connection in host.get_network().get_connections(who):
-            nursery.start_soon(_sever, connection.muxed_conn)
+        for connection in network.get_connections(who):
+            if connection.muxed_conn is not but:
+                # Libp2p would hand the dead connection out for a while.
+                network.remove_conn(connection)  # type: ignore[attr-defined]
+                nursery.start_soon(_sever, connection.muxed_conn)
 
 
 async def _shut(host: IHost) -> None:
     """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
     with anyio.move_on_after(_CLOSING, shield=True):
-        await _sever_all(host)
+        async with trio.open_nursery() as nursery:
+            for connection in host.get_network().get_connections():
+                nursery.start_soon(_sever, connection.muxed_conn)
         for listener in host.get_network().listeners.values():
             await listener.close()
 
@@ -306,12 +327,17 @@ def _cause(error: BaseException) -> str:
 
 @asynccontextmanager
 async def open_wire(
-    secret: bytes, listen: str, roster: Mapping[PeerId, str], blobs: BlobSource, limits: Limits | None = None
+    secret: bytes,
+    listen: str,
+    addresses: Mapping[PeerId, str],
+    blobs: BlobSource,
+    limits: Limits | None = None,
 ) -> AsyncGenerator[Wire, None]:
     """Open a node's end of the network, and close it with everything that it started.
 
     secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
-    roster: where each member listens. Raises WireError when it cannot listen.
+    addresses: where peers listen (multiaddrs), as far as it is known; nobody is admitted before `admit`.
+    Raises WireError when it cannot listen.
     """
     try:
         address = _tcp_address(listen)
@@ -322,10 +348,9 @@ async def open_wire(
     host = Host(secret, address, limits)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        mesh = Mesh(host, blobs, limits, tasks)
+        mesh = Mesh(host, addresses, blobs, limits, tasks)
         try:
             await tasks.start(host.run, mesh)
-            mesh.set_roster(roster)
             yield mesh
         except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
             failure = error

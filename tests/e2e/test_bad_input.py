@@ -172,7 +172,7 @@ def test_somebody_who_is_not_in_the_roster(founded: Founded, tmp_path: Path) -> 
     file = founded.node_config(tmp_path / "node.toml", 0, identity={"file": "other.pem"})
     line = said(roundabout("node", "--config", str(file)))
     assert f"peer {peer} is not in the roster" in line
-    assert "ask the founder to add it" in line
+    assert "roundabout motion join" in line
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,10 @@ def hopeless(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ({"members": [{"peer": "nobody", "account": "0.0.2"}]}, ("members.0.peer",)),
         ({"params": {"round_windwo": 9}}, ("params.round_windwo", "docs/parameters.md")),
         ({"": {"preset": "walking"}}, ("the preset walking is not installed",)),
-        ({"ledger": {"network": "localnet", "account": "0.0.2"}}, ("ledger.key_file is missing",)),
+        (
+            {"ledger": {"network": "localnet", "account": "0.0.2"}},
+            ("ledger.key_file and ledger.key_env are missing",),
+        ),
     ],
 )
 def test_a_founding_that_cannot_be(
@@ -422,5 +425,5 @@ def test_an_audit_that_finds_something_wrong_says_so_on_standard_output(tmp_path
 def test_a_founding_on_a_network_that_does_not_answer(hopeless: "subprocess.Popen[str]") -> None:
     output, errors = hopeless.communicate(timeout=100)
     line = said(subprocess.CompletedProcess([], hopeless.returncode, output, errors))
-    assert "cannot create a topic: no node answered" in line
+    assert "cannot create an account: no node answered" in line
     assert "is the network up? check [ledger] nodes" in line

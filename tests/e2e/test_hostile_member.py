@@ -110,7 +110,9 @@ class Play:
     async def open(self, stack: AsyncExitStack) -> dict[str, str]:
         """Listen as every member; where, by peer id."""
         for member in self.members.values():
-            wire = open_wire(member.identity.secret, "/ip4/127.0.0.1/tcp/0", {}, member)
+            wire = open_wire(
+                member.identity.secret, "/ip4/127.0.0.1/tcp/0", {self.daemon: self.address}, member
+            )
             member.wire = await stack.enter_async_context(wire)
         return {m.identity.peer: m.wire.address for m in self.members.values() if m.wire}
 
@@ -138,7 +140,7 @@ class Play:
         """Play round after round until every lie is told and a round has been accepted after that."""
         for member in self.members.values():
             assert member.wire is not None
-            member.wire.set_roster({self.daemon: self.address})
+            member.wire.admit(frozenset({self.daemon}))
         await until(lambda: all(member.connected for member in self.members.values()))
         accepted_by = None
         while accepted_by != DAEMON:

@@ -1,57 +1,68 @@
-"""One Hedera network of our own, as a process, for the tests that need a real one."""
+"""One Hedera network of our own, as a child process that tests may kill, and start again on its directory."""
 
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.hedera import Network
+from ledger.localnet.description import Description, read_description
+from ledger.localnet.errors import LocalnetError
 from protocol.ids import AccountId
 
 ROOT = Path(__file__).resolve().parents[2]
+STOP_S = 10.0
+"""How long a stopped child may take to end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Localnet:
-    """A running network and the account that has all its money."""
+    """A child that serves."""
 
-    network: Network
-    operator: AccountId
-    key: str
+    description: Description
+    child: "subprocess.Popen[bytes]"
+
+    @property
+    def network(self) -> Network:
+        """Where it is, as our ledger client takes it."""
+        told = self.description
+        return Network(told.network, told.nodes, told.mirror_rest, told.mirror_grpc)
+
+    @property
+    def operator(self) -> AccountId:
+        """The account that has all its money."""
+        return AccountId(self.description.operator_account)
+
+    @property
+    def key(self) -> str:
+        """The operator's private key, DER in hex."""
+        return self.description.operator_key
+
+    def kill(self) -> None:
+        """End it like a power cut does, and wait until it is gone."""
+        self.child.kill()
+        self.child.wait(STOP_S)
 
 
 @contextmanager
-def running_localnet(folder: Path) -> Iterator[Localnet]:
-    """A network that runs for as long as the context, with its files in a folder."""
-    with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ledger.localnet", "--dir", str(folder), "--any-port"],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+def running_localnet(directory: Path, *options: str) -> Iterator[Localnet]:
+    """Start a localnet on free ports, wait until it serves, and stop it at the end.
+
+    options: further ones of its command line. Raises LocalnetError.
+    """
+    command = [sys.executable, "-m", "ledger.localnet", "--dir", str(directory), "--any-port", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
         try:
-            yield _described(process, folder)
+            assert child.stdout is not None
+            # It says one line once it serves, and none when it cannot; pytest-timeout bounds the wait.
+            if not child.stdout.readline():
+                raise LocalnetError(f"the localnet in {directory} did not start: its own message is above")
+            yield Localnet(read_description(directory), child)
         finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _described(process: subprocess.Popen[bytes], folder: Path) -> Localnet:
-    """What the process wrote about itself once it listens; bounded, since it may never do so."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            told = json.loads((folder / "localnet.json").read_text())
-            break
-        except (FileNotFoundError, json.JSONDecodeError):
-            output = (folder / "output.txt").read_text()
-            assert process.poll() is None, f"the network ended: {output}"
-            assert time.monotonic() < deadline, f"the network did not start: {output}"
-            time.sleep(0.05)
-    network = Network("localnet", told["nodes"], told["mirror_rest"], told["mirror_grpc"])
-    return Localnet(network, AccountId(told["operator_account"]), told["operator_key"])
+            child.terminate()
+            try:
+                child.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                child.kill()

@@ -1,6 +1,7 @@
 """An audit that is put aside and gone on with says what one audit from the first message says."""
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.audit import Audit, audit, report
+from ledger.audit import Audit, Find, audit, nothing, report
 from ledger.checkpoint import Checkpoint, audit_of, body_of, confirm, read_checkpoint, write_checkpoint
-from ledger.pages import nanoseconds
+from ledger.checkpoint_money import MoneyForm, SettlementForm
+from ledger.checkpoint_state import OpenForm, SeatsForm, StateForm, form_of, state_of
 from ledger.topic import LedgerError
 from protocol.errors import Ignore, Invalid
 from protocol.fields import Model, canonical
-from protocol.fold import read
-from protocol.ids import SECOND, AccountId, TopicId
+from protocol.ids import AccountId, Tinybar, TopicId
 from protocol.messages import Choice
-from protocol.state import RunState
+from protocol.money import Money, Refusal, Settlement, TreasuryKeys, Unbonding
+from protocol.state import OpenRound, RunState, Seats
+from protocol.transfers import TransactionId
 from tests.ledger.chains import TOPIC, Chain, Chunk
-from tests.ledger.test_audit import ENTRIES, ChainedRun, stamp_of
+from tests.ledger.moneyed import MoneyedRun
+from tests.ledger.test_audit import ENTRIES, ChainedRun
 from tests.ledger.test_audit_conduct import play
-from tests.protocol.world import propose, vote_record
+from tests.protocol.world import params, propose, vote_record
 
 
 class ChunkedRun(ChainedRun):
@@ -29,9 +33,8 @@ class ChunkedRun(ChainedRun):
 
     def put(self, record: Model | bytes, at: int | None = None) -> RunState:
         raw = record if isinstance(record, bytes) else canonical(record)
-        last = nanoseconds(self.entries[-1]["consensus_timestamp"]) if self.entries else 0
         parts = [raw[start : start + 500] for start in range(0, len(raw), 500)]
-        mark, step = len(self.entries) + 1, max(SECOND, (at or 0) - last)
+        mark, step = len(self.entries) + 1, self.step(at)
         order = [*range(2, len(parts) + 1), 1]
         for number in order:
             chunk = Chunk(mark, number, len(parts))
@@ -39,8 +42,7 @@ class ChunkedRun(ChainedRun):
             step = 1_000
             if number != order[-1]:
                 self.chain.add(b"hello")
-        self.state = read(self.state, TOPIC, raw, stamp_of(entry))
-        return self.state
+        return self.fold(raw, entry)
 
 
 MOVES = ["accept", "reject", "neutral", "pass", "expire", "late", "twice", "false", "half", "vote", "junk"]
@@ -81,8 +83,8 @@ def trouble(run: ChainedRun, move: str) -> None:
         run.put(vote_record(proposal, run.vote(proposal, voter, Choice.REJECT)))
 
 
-def begun(entries: list[dict[str, Any]]) -> Audit:
-    result = Audit(TOPIC)
+def begun(entries: list[dict[str, Any]], find: Find = nothing) -> Audit:
+    result = Audit(TOPIC, find)
     for entry in entries:
         result.add(entry)
     return result
@@ -151,12 +153,85 @@ def test_a_break_after_the_split_is_found_and_named() -> None:
 
 
 def test_amounts_and_times_beyond_what_json_numbers_carry() -> None:
-    run = ChainedRun(reward_proposal=2**53 - 1, reward_vote=2**53 - 1)
-    run.accept()
-    run.accept()
-    result = begun(run.entries)
-    assert max(amount for _, amount in result.state.credits) > 2**53  # type: ignore[union-attr]
+    run = MoneyedRun(pool=2**53 - 1)
+    run.fund(2**53 - 1)
+    result = begun(run.entries, run.find)
+    assert result.state is not None
+    assert result.state.money.pool > 2**53
     assert through_json(result).state == result.state
+
+
+AMOUNTS = st.integers(0, 2**60).map(Tinybar)
+COUNTS = st.integers(0, 2**53 - 1)
+PLACES = st.integers(0, 999)
+SETS = st.frozensets(PLACES, max_size=4)
+NAMES = st.integers(1, 10**9).map(lambda n: AccountId(f"0.0.{n}"))
+MONEYS = st.dictionaries(NAMES, AMOUNTS, max_size=4).map(lambda d: tuple(sorted(d.items())))
+KEYS = st.builds(TreasuryKeys, COUNTS, st.lists(PLACES, max_size=3).map(tuple))
+IDS = NAMES.map(lambda name: TransactionId(f"{name}-1700000000-000000001?scheduled"))
+
+
+@given(
+    st.builds(
+        Money,
+        treasury=st.none() | NAMES,
+        keys=KEYS,
+        stakes=st.lists(AMOUNTS, max_size=4).map(tuple),
+        deposits=AMOUNTS,
+        pool=AMOUNTS,
+        fees=AMOUNTS,
+        unbonding=st.lists(st.builds(Unbonding, PLACES, AMOUNTS, COUNTS), max_size=3).map(tuple),
+        owed=MONEYS,
+        paid=MONEYS,
+        earned=MONEYS,
+        funds=MONEYS,
+        used=st.frozensets(IDS, max_size=3),
+        settlement=st.none()
+        | st.builds(Settlement, COUNTS, COUNTS, AMOUNTS, MONEYS, AMOUNTS, AMOUNTS, st.none() | KEYS),
+        settlements=COUNTS,
+        rotations=COUNTS,
+        snapshot_round=COUNTS,
+        queue=st.lists(NAMES, max_size=3).map(tuple),
+        alone=st.frozensets(NAMES, max_size=3),
+        refusals=st.lists(st.builds(Refusal, NAMES, COUNTS, COUNTS), max_size=3).map(tuple),
+        wound_up=st.booleans(),
+    ),
+    st.builds(
+        Seats,
+        terms=st.lists(COUNTS, max_size=4).map(tuple),
+        vacant=SETS,
+        joining=SETS,
+        leaving=SETS,
+        expelled=SETS,
+        amendments=COUNTS,
+        pending=st.lists(
+            st.sampled_from([params(), params(stake_min=5, admission="open"), params().learner]), max_size=3
+        ).map(tuple),
+        ending=st.booleans(),
+    ),
+    st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_state_comes_back_from_its_form(money: Money, seats: Seats, is_doubled: bool) -> None:
+    run = ChainedRun()
+    if is_doubled:
+        trouble(run, "vote")
+        run.put(propose(run.proposal("other")))
+        assert (len(run.current.seconds), len(run.current.proposals)) == (1, 2)
+    state = replace(run.now, money=money, seats=seats)
+    form = form_of(state)
+    assert state_of(type(form).model_validate_json(canonical(form)), TOPIC, state.last) == state
+
+
+def test_every_field_of_a_state_is_in_its_form() -> None:
+    for kind, form in (
+        (Money, MoneyForm),
+        (Seats, SeatsForm),
+        (OpenRound, OpenForm),
+        (Settlement, SettlementForm),
+    ):
+        assert {field.name for field in fields(kind)} == set(form.model_fields)
+    assert {field.name for field in fields(RunState)} - {"topic", "last"} == set(StateForm.model_fields)
 
 
 def test_what_the_mirror_says_of_a_chunk_is_kept_whatever_it_is() -> None:

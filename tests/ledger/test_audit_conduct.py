@@ -10,7 +10,9 @@ from ledger.audit import audit, report
 from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Ppm
 from protocol.messages import Choice, Contributor
+from protocol.motions import FaultRecord, SignedVote
 from tests.ledger.chains import TOPIC
+from tests.ledger.moneyed import MoneyedRun
 from tests.ledger.test_audit import ENTRIES, PLAYED, ChainedRun
 from tests.protocol.world import account, propose, verdict, vote_record
 
@@ -71,6 +73,40 @@ def test_one_invalid_record_with_both_votes_names_itself_twice() -> None:
     assert found["ok"] is False
     (proof,) = found["equivocations"]
     assert (proof["member"], proof["first"], proof["second"]) == (voter, sequence, sequence)
+
+
+def test_a_pass_and_a_proposal_are_evidence_in_either_order() -> None:
+    run = ChainedRun()
+    late = propose(run.proposal())
+    proposer = run.current.proposer
+    run.put(run.pass_turn())
+    run.put_wrong(late)
+    other = run.current.proposer
+    run.put(propose(run.proposal()))
+    run.put_wrong(run.pass_turn())
+    found = found_in(run)
+    assert found["equivocations"] == [
+        {"kind": "turn", "round": 1, "member": proposer, "first": 2, "second": 3},
+        {"kind": "turn", "round": 2, "member": other, "first": 4, "second": 5},
+    ]
+
+
+def test_a_pass_by_somebody_else_proves_nothing() -> None:
+    run = ChainedRun()
+    run.put(propose(run.proposal()))
+    run.put_wrong(run.pass_turn(by=run.voters[0]))
+    assert found_in(run)["equivocations"] == []
+
+
+def test_the_evidence_of_a_fault_is_shown_where_nothing_else_showed_it() -> None:
+    run = ChainedRun()
+    proposal, voter = run.proposal(), run.voters[0]
+    votes = [run.vote(proposal, voter, choice) for choice in (Choice.APPROVE, Choice.REJECT)]
+    first, second = (SignedVote(body=vote.body, sig=vote.signature) for vote in votes)
+    run.put(FaultRecord(member=voter, first=first, second=second))
+    found = found_in(run)
+    assert found["equivocations"] == [{"kind": "vote", "round": 1, "member": voter, "first": 2, "second": 2}]
+    assert [event["op"] for event in found["events"]] == ["fault"]
 
 
 def test_an_old_round_is_not_forgotten() -> None:
@@ -140,30 +176,37 @@ def test_who_does_not_vote_is_absent() -> None:
 
 
 def test_a_reward_that_is_shared_goes_to_the_contributors() -> None:
-    run = ChainedRun()
+    run = MoneyedRun()
     shares = (
         Contributor(account=account(30), share=Ppm(250_000)),
         Contributor(account=account(0), share=Ppm(750_000)),
     )
     proposal = run.proposal(contributors=shares)
     run.put(verdict(proposal, run.votes(proposal, *[Choice.APPROVE] * 3), "accepted"))
-    found = found_in(run)
+    found = report(run.audited())
     assert found["timeline"][0]["credits"] == found["credits"]
     assert found["credits"][account(30)] == 250
     assert found["participants"][proposal.body.proposer]["proposal_credits"] == 1_000
 
 
-@given(st.lists(st.sampled_from(["accept", "reject", "neutral", "pass", "expire", "late"]), max_size=8))
+@given(
+    st.lists(st.sampled_from(["accept", "reject", "neutral", "pass", "expire", "late"]), max_size=8),
+    st.sampled_from([0, 100, 30_000, 10**9]),
+)
 @settings(max_examples=30, deadline=None)
-def test_credits_by_round_and_by_member_add_up(moves: list[str]) -> None:
-    run = ChainedRun(inactive_after=100)
+def test_credits_by_round_and_by_member_add_up(moves: list[str], pool: int) -> None:
+    run = MoneyedRun(pool=pool, inactive_after=100, penalty_absent=7, penalty_rejected=70)
+    for place in range(4):
+        run.topup(place, 100)
     for move in moves:
         play(run, move)
-    found = found_in(run)
+    found = report(run.audited())
+    members = found["participants"]
     total = sum(found["credits"].values())
     assert found["ok"]
     assert sum(sum(entry["credits"].values()) for entry in found["timeline"]) == total
-    assert sum(m["vote_credits"] + m["proposal_credits"] for m in found["participants"]) == total
+    assert sum(m["vote_credits"] + m["proposal_credits"] for m in members) == total
+    assert all(m["staked"] + m["lost_penalties"] == 100 for m in members)
 
 
 def play(run: ChainedRun, move: str) -> None:

@@ -12,16 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ledger.report_html
+import ledger.report_money
 from ledger.audit import audit, report
 from ledger.charts import credits_chart, money, percent
 from ledger.files import write_whole
 from ledger.markup import tag, text
 from ledger.report_html import page
 from ledger.topic import LedgerError
+from protocol.ids import SECOND
 from protocol.messages import Choice
+from protocol.payments import SettledRecord, SettleRecord
 from tests.ledger.chains import TOPIC
-from tests.ledger.test_audit import ENTRIES, ChainedRun
-from tests.protocol.world import verdict, vote_record
+from tests.ledger.moneyed import MoneyedRun, finished, opened, pay
+from tests.ledger.test_audit import ENTRIES, ChainedRun, played
+from tests.protocol.world import TREASURY, verdict, vote_record
 
 HOSTILE = "</style><script>alert(1)</script><img src=http://evil.example/x onerror='a'> & \" \u202e\x00\ud800"
 EMPTY = {"meta", "br"}
@@ -76,7 +80,13 @@ def fetches(reader: Reader) -> list[str]:
     return wanted
 
 
-FOUND = report(audit(TOPIC, ENTRIES))
+FUNDED = MoneyedRun(settle_fee=1_000, settle_every=1)
+played(FUNDED)
+FUNDED.topup(1, 777)
+FUNDED.put(SettleRecord(run=FUNDED.now.run, number=1), at=FUNDED.time + SECOND)
+FUNDED.put(SettledRecord(run=FUNDED.now.run, number=1, transaction=pay(FUNDED)))
+FUNDED.pay("nothing", "of ours", 55)
+FOUND = report(finished(FUNDED))
 
 
 def test_the_page_of_a_run_that_holds() -> None:
@@ -145,13 +155,20 @@ def test_hostile_strings_are_shown_and_never_obeyed() -> None:
             return {k: poisoned(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [poisoned(v, key) for v in value]
-        free = isinstance(value, str) and key not in {"time", "began", "choice", "ending"}
+        free = isinstance(value, str) and key not in {"time", "began", "choice", "ending", "source"}
         return HOSTILE if free else value
+
+    assert FOUND["money"]["account"]["unclaimed"]
 
     found = poisoned(FOUND) | {
         "violations": [{"sequence": 1, "reason": HOSTILE}],
         "ignored": [{"sequence": 2, "reason": HOSTILE}],
         "credits": {HOSTILE: 1},
+        "money": poisoned(FOUND["money"])
+        | {
+            "account": FOUND["money"]["account"]
+            | {"unclaimed": [{"transaction": HOSTILE, "amount": 5, "memo": HOSTILE}]}
+        },
     }
     reader = read(found, HOSTILE)
     assert fetches(reader) == []
@@ -229,3 +246,46 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(LedgerError):
         write_whole(directory, b"", "the page")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "report.html"]
+
+
+def test_money_is_on_the_page() -> None:
+    words = said(FOUND)
+    facts = FOUND["money"]
+    assert f"The treasury, {facts['treasury']}" in words
+    for name in ("pool", "stakes", "paid", "deposits"):
+        assert f"{name} {money(facts[name], facts['deposits'])}" in words
+    (settlement,) = facts["settlements"]
+    for shown in (
+        "settled",
+        settlement["transaction"],
+        *(f"to {account}" for account in settlement["payees"]),
+    ):
+        assert shown in words
+    (unclaimed,) = facts["account"]["unclaimed"]
+    assert unclaimed["transaction"] in words
+    assert "On a square-root scale" in words
+    assert "topup" in words
+    assert words.index("The treasury") < words.index("What each participant did")
+
+
+def test_a_theft_comes_first_on_the_page() -> None:
+    run = opened()
+    run.time += SECOND
+    run.ledger.put(run.time, TREASURY, {"0.0.6666": 700, TREASURY: -700}, "hello")
+    words = said(report(finished(run)))
+    assert words.index("treasury transaction 0.0.1002-") < words.index("The run")
+
+
+def test_a_run_without_a_treasury_has_no_money_on_its_page() -> None:
+    words = said(FOUND | {"money": FOUND["money"] | {"treasury": None}, "events": []})
+    assert "treasury" not in words
+
+
+def test_a_long_list_of_settlements_shows_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.report_money, "MAX_ROWS", 2)
+    settlement = FOUND["money"]["settlements"][0]
+    many = [settlement | {"number": n, "transaction": f"number {n}"} for n in range(1, 5)]
+    words = said(FOUND | {"money": FOUND["money"] | {"settlements": many}})
+    assert "The first 2 are left out here" in words
+    assert "number 2" not in words
+    assert "number 4" in words

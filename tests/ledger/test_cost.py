@@ -20,13 +20,16 @@ from ledger.cost import (
     sample_genesis,
     sample_verdict,
     sample_vote,
+    settlements,
 )
 from ledger.hedera import Hedera, open_hedera
 from node.cli.main import main
 from protocol.fields import canonical
 from protocol.ids import AccountId, PublicKey, Tinybar
-from protocol.records import parse_record
+from protocol.parse import parse_record
 from tests.ledger.localnet_process import ROOT, Localnet
+from tests.ledger.treasuries import Council
+from tests.ledger.treasuries import run as with_treasury
 
 CENTS_10 = Microdollars(100_000)
 """The embedded network's fixed price of an hbar."""
@@ -58,9 +61,49 @@ def test_more_peers_and_more_rounds_cost_more_and_parts_add_up(peers, rounds):
     assert less.total == less.founding_cost + less.running_cost < estimate(peers, rounds + 1).total
     assert less.running_cost <= less.round_cost * rounds < less.running_cost + rounds
     assert less.running_cost <= less.participant_cost * peers < less.running_cost + peers
-    verdicts, late = less.running
+    verdicts, late, *settling = less.running
     assert verdicts.count == rounds * chunks(less.verdict_bytes)
     assert late.count == chunks(less.vote_bytes) * -(-rounds * (peers - 1) // 10)
+    count = settlements(peers, rounds, 10)
+    signers = peers // 2 + 1
+    expected = [2 * count, count * signers, count * (signers - 1), count]
+    assert [item.count for item in settling] == (expected if rounds >= 10 else [])
+
+
+@pytest.mark.parametrize(
+    ("peers", "rounds", "settle_every", "count"),
+    [(5, 20, 10, 2), (5, 9, 10, 0), (9, 10, 10, 1), (10, 10, 10, 2), (19, 30, 10, 9), (5, 20, 0, 0)],
+)
+def test_a_settlement_pays_nine(peers, rounds, settle_every, count):
+    assert settlements(peers, rounds, settle_every) == count
+    settled, free = estimate(peers, rounds, 0, settle_every), estimate(peers, rounds, 0, 0)
+    assert settled.running_cost - free.running_cost == count * (
+        2 * 800 + 10_000 * (peers // 2 + 1) + 1_000 * (peers // 2) + 100
+    )
+    assert settled.founding_cost - free.founding_cost == (50_000 if settle_every else 0)
+
+
+def test_what_a_settlement_is_charged_is_the_estimate(localnet: Localnet):
+    """Three of five sign, one of them in the schedule that it makes."""
+    charged = []
+
+    async def test(council: Council) -> None:
+        payout = council.payout()
+        before = [await council.balance(account) for account in council.accounts]
+        first, *others = council.members
+        await first.sign(payout)
+        for member in others:
+            await member.sign(payout)
+        after = [await council.balance(account) for account in council.accounts]
+        outcome = await first.outcome(payout)
+        assert outcome is not None
+        charged.extend(old - new for old, new in zip(before, after, strict=True))
+        charged.append(outcome.fee)
+
+    with_treasury(localnet, test, payees=2)
+    schedule, signature, transfer = (in_tinybar(item.price, CENTS_10) for item in estimate(5, 10).running[3:])
+    # The third signature has it executed, and who comes later pays nothing.
+    assert charged == [schedule, schedule + signature, schedule + signature, 0, 0, transfer]
 
 
 def test_what_a_topic_like_a_runs_is_charged_is_the_estimate(localnet: Localnet):
@@ -90,7 +133,7 @@ def test_what_a_topic_like_a_runs_is_charged_is_the_estimate(localnet: Localnet)
 
     with anyio.from_thread.start_blocking_portal() as portal:
         founding, running = portal.call(run)
-    result = estimate(peers, rounds)
+    result = estimate(peers, rounds, settle_every=0)
     assert result.running[1].count == 2
     assert founding == in_tinybar(result.founding_cost, CENTS_10)
     assert running == in_tinybar(result.running_cost, CENTS_10)
@@ -99,24 +142,26 @@ def test_what_a_topic_like_a_runs_is_charged_is_the_estimate(localnet: Localnet)
 def test_the_command_says_it_in_dollars_and_in_hbar_at_a_rate():
     plain = told("--peers", "5", "--rounds", "20")
     assert plain["microdollars"] == {
-        "founding": 70_800,
-        "round": 1_120,
-        "participant": 4_480,
-        "running": 22_400,
-        "total": 93_200,
+        "founding": 121_600,
+        "round": 4_490,
+        "participant": 17_960,
+        "running": 89_800,
+        "total": 211_400,
     }
     assert "tinybar" not in plain
     assert any("10% of the votes come too late" in line for line in plain["assumptions"])
     in_hbar = told("--peers", "5", "--rounds", "20", "--usd-per-hbar", "0.10")
-    assert in_hbar["tinybar"]["total"] == 93_200_000
+    assert in_hbar["tinybar"]["total"] == 211_400_000
+    without = told("--peers", "5", "--rounds", "20", "--settle-every", "0")
+    assert without["microdollars"]["total"] == 94_000
     with_accounts = told("--peers", "5", "--rounds", "20", "--accounts", "5")
-    assert with_accounts["microdollars"]["total"] == 93_200 + 5 * 50_000
+    assert with_accounts["microdollars"]["total"] == 211_400 + 5 * 50_000
 
 
 def test_the_command_says_it_to_people():
     arguments = ["cost", "--peers", "6", "--rounds", "20", "--usd-per-hbar", "0.2"]
     lines = CliRunner().invoke(main, arguments).output.splitlines()
-    assert lines[0] == "6 peers, 20 rounds: about $0.1208 (0.60400000 hbar)"
+    assert lines[0] == "6 peers, 20 rounds: about $0.2610 (1.30500000 hbar)"
     assert any(line.split() == ["40", "x", "$0.0008", "chunks", "of", "verdicts"] for line in lines)
     assert "Assumed:" in lines
 

@@ -12,10 +12,10 @@ from ledger import follow as follow_module
 from ledger.hedera import MAX_BODY, Hedera, Network, open_hedera
 from ledger.hiero import ResponseCode, TopicMessageSubmitTransaction
 from ledger.hiero import TopicId as SdkTopic
-from ledger.keys import Threshold
 from ledger.session import Session, Submission, TransactionClock
 from ledger.topic import LedgerError, TopicMessage, TopicRefused
 from protocol.ids import AccountId, PublicKey, Tinybar, TopicId
+from protocol.transfers import SharedKey
 from tests.ledger.gate import gates
 from tests.ledger.localnet_process import Localnet
 
@@ -172,13 +172,13 @@ def test_money_moves_and_the_mirror_shows_by_which_transaction(localnet):
 def test_an_account_may_have_a_threshold_key(localnet):
     async def test(operator: Hedera) -> None:
         keys = tuple(public(coincurve.PrivateKey()) for _ in range(3))
-        account = await operator.create_account(Threshold(2, keys), HBAR, "treasury")
+        account = await operator.create_account(SharedKey(2, keys), HBAR, "treasury")
         shown = await operator.mirror.account(account)
         assert shown.key is not None
         assert shown.key.type == "ProtobufEncoded"
         assert all(key.hex() in shown.key.key for key in keys)
         with pytest.raises(LedgerError, match="can never be met"):
-            await operator.create_account(Threshold(4, keys), HBAR)
+            await operator.create_account(SharedKey(4, keys), HBAR)
 
     run("asyncio", localnet, test)
 

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.hiero import PrivateKey
-from ledger.keys import Threshold, load_key, sdk_key, signing_key
+from ledger.keys import load_key, sdk_key, signing_key
 from ledger.session import TransactionClock, nodes_of
 from ledger.topic import LedgerError
 from protocol.ids import PublicKey
+from protocol.transfers import SharedKey
 
 SECRET = bytes(range(1, 33))
 KEY = PrivateKey.from_bytes_ecdsa(SECRET)
@@ -89,9 +90,15 @@ def test_what_is_no_public_key_is_refused(key):
 
 def test_a_threshold_key_counts_its_members():
     keys = tuple(PublicKey(coincurve.PrivateKey().public_key.format()) for _ in range(3))
-    proto = sdk_key(Threshold(2, keys)).to_proto_key()
+    proto = sdk_key(SharedKey(2, keys)).to_proto_key()
     assert proto.thresholdKey.threshold == 2
     assert [key.ECDSA_secp256k1 for key in proto.thresholdKey.keys.keys] == list(keys)
+
+
+def test_a_key_that_is_listed_twice_would_sign_twice():
+    key = PublicKey(coincurve.PrivateKey().public_key.format())
+    with pytest.raises(LedgerError, match="listed twice"):
+        sdk_key(SharedKey(2, (key, key)))
 
 
 @given(st.lists(st.integers(0, 5_000), min_size=2, max_size=50))

@@ -1,12 +1,18 @@
+from functools import partial
+
 import anyio
 import grpc
 import pytest
 
 from ledger import delivery as delivery_module
+from ledger import hedera as hedera_module
 from ledger import session as session_module
 from ledger.hedera import Network, open_hedera
+from ledger.hiero import ResponseCode, TopicMessageSubmitTransaction
+from ledger.hiero import TopicId as SdkTopic
+from ledger.session import Refused
 from ledger.topic import LedgerError, TopicRefused
-from protocol.ids import AccountId, TopicId
+from protocol.ids import AccountId, Tinybar, TopicId
 from tests.ledger.scripted_node import ScriptedNode, scripted_node
 
 KEY = bytes(range(1, 33))
@@ -16,6 +22,7 @@ TOPIC = TopicId("0.0.1001")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(delivery_module, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(hedera_module, "_FIRST_PAUSE", 0.001)
     monkeypatch.setattr(session_module, "_MIN_BACKOFF", 0.001)
     monkeypatch.setattr(session_module, "_MAX_BACKOFF", 0.001)
     monkeypatch.setattr(session_module, "_RECEIPT_ATTEMPTS", 3)
@@ -104,6 +111,35 @@ def test_a_wrong_clock_is_not_the_messages_fault(status, remedy):
     with scripted_node([status]) as node, pytest.raises(LedgerError, match=remedy) as caught:
         submit(node)
     assert not isinstance(caught.value, TopicRefused)
+
+
+def execute(node: ScriptedNode, patience: float) -> None:
+    async def main() -> None:
+        network = Network("localnet", {"0.0.3": node.address}, "http://127.0.0.1:1")
+        async with open_hedera(network, AccountId("0.0.7"), KEY, patience=patience) as hedera:
+            topic = SdkTopic.from_string(TOPIC)
+            build = partial(TopicMessageSubmitTransaction, topic, b"x")
+            await hedera.execute(build, "write", Tinybar(1_000))
+
+    anyio.run(main)
+
+
+def test_what_consensus_had_no_room_for_is_sent_under_another_id():
+    receipts = ["THROTTLED_AT_CONSENSUS", "TRANSACTION_EXPIRED", "SUCCESS"]
+    with scripted_node(["OK"], receipts) as node:
+        execute(node, patience=30)
+    assert len(node.submitted) == len(set(node.submitted)) == 3
+
+
+@pytest.mark.parametrize(
+    ("receipt", "patience"), [("THROTTLED_AT_CONSENSUS", 0.0), ("INSUFFICIENT_TX_FEE", 30.0)]
+)
+def test_a_refusal_that_ends_an_attempt_has_the_network_s_receipt(receipt, patience):
+    with scripted_node(["OK"], [receipt]) as node, pytest.raises(Refused) as caught:
+        execute(node, patience)
+    assert len(node.submitted) == 1
+    assert caught.value.receipt is not None
+    assert ResponseCode(caught.value.receipt.status).name == caught.value.status == receipt
 
 
 def test_patience_ends():

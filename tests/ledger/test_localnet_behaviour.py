@@ -37,7 +37,7 @@ from tests.ledger.localnet_bodies import (
     topic_body,
     transfer_body,
 )
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 GENESIS = Genesis(time=1, operator_key=KEY.public_key().to_bytes_raw())
 SLOW = Behaviour(finality_ns=5 * MILLISECOND_NS)

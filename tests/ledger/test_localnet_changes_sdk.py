@@ -29,7 +29,7 @@ from ledger.hiero import (
     _Node,
 )
 from ledger.localnet.description import Description
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 OPERATOR = AccountId(0, 0, 2)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ledger.localnet.description import DESCRIPTION
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 FOLDER = Path(__file__).parent / "js"
 SDK = FOLDER / "node_modules" / "@hiero-ledger" / "sdk" / "package.json"

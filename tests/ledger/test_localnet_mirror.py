@@ -29,7 +29,7 @@ from ledger.localnet.description import Description
 from ledger.localnet.hapi_service import methods_taking
 from ledger.localnet.queries import QUERIES
 from ledger.running_hash import INITIAL_RUNNING_HASH, next_running_hash
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 COUNT = 130
 API = "/api/v1"

@@ -29,7 +29,7 @@ from ledger.hiero import (
 from ledger.localnet.description import Description, read_description
 from ledger.localnet.errors import LocalnetError
 from ledger.localnet.serve import Ports, serve
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 DER = (Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 SUBMITTERS = 3

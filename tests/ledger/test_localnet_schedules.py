@@ -318,3 +318,41 @@ def test_the_query_shows_the_body_and_who_signed(ledger):
     assert list(info.signers.keys) == [proto(KEY), proto(KEYS[3])]
     assert not info.HasField("execution_time")
     assert info.scheduledTransactionID.scheduled
+
+
+def test_a_transfer_to_a_deleted_account_is_scheduled_and_fails_once_it_is_executed(ledger):
+    deleting = body_at(NOW + 10)
+    deleting.cryptoDelete.deleteAccountID.accountNum = FIRST_PEER + 1
+    deleting.cryptoDelete.transferAccountID.accountNum = OPERATOR
+    assert status(run(ledger, signed(deleting, KEY, KEYS[1]))) == ResponseCode.SUCCESS
+    body = schedule_body(NOW + 11, payout(), schedule_payer=TREASURY)
+    run(ledger, signed(body, KEY, KEYS[0], *KEYS[2:4]))
+    last = ledger.entries[-1]
+    assert (status(last), last.record.transactionFee) == (ResponseCode.ACCOUNT_DELETED, TRANSFER)
+    assert balances(ledger)[TREASURY] == 10**10 - TRANSFER
+    assert balances(ledger)[FIRST_PEER] == 10**9
+
+
+def test_an_expiry_is_in_whole_seconds(ledger):
+    bodies = [schedule_body(NOW + 10 + i, payout(), expires=NOW + 60 * SECOND_NS) for i in range(2)]
+    bodies[1].scheduleCreate.expiration_time.nanos = 5
+    first, second = (run(ledger, signed(body)) for body in bodies)
+    assert status(second) == ResponseCode.IDENTICAL_SCHEDULE_ALREADY_CREATED
+    assert second.record.receipt.scheduleID.scheduleNum == first.entity
+    assert ledger.schedules[first.entity].expires == NOW + 60 * SECOND_NS
+
+
+def test_what_needs_less_than_before_runs_when_anybody_signs(ledger):
+    def require(start: int, is_required: bool) -> None:
+        update = body_at(start)
+        update.cryptoUpdateAccount.accountIDToUpdate.accountNum = FIRST_PEER
+        update.cryptoUpdateAccount.receiverSigRequiredWrapper.value = is_required
+        assert status(run(ledger, signed(update, KEY, KEYS[0]))) == ResponseCode.SUCCESS
+
+    require(NOW + 10, True)
+    num = run(ledger, signed(schedule_body(NOW + 11, payout()), KEY, *KEYS[1:4])).entity
+    assert ledger.schedules[num].executed is None
+    assert status(sign(ledger, NOW + 12, num)) == ResponseCode.NO_NEW_VALID_SIGNATURES
+    require(NOW + 13, False)
+    assert status(sign(ledger, NOW + 14, num)) == ResponseCode.SUCCESS
+    assert ledger.schedules[num].executed == ledger.time

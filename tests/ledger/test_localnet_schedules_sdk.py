@@ -24,7 +24,7 @@ from ledger.hiero import (
     _Node,
 )
 from ledger.localnet.description import Description
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 
 def client_of(description: Description, account: AccountId, key: PrivateKey) -> Client:

@@ -33,7 +33,7 @@ from ledger.hiero import (
     mirror_network_service_pb2,
 )
 from ledger.localnet.description import Description
-from tests.ledger.localnet_child import running_localnet
+from tests.ledger.localnet_process import running_localnet
 
 OPERATOR = AccountId(0, 0, 2)
 

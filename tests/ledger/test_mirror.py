@@ -183,7 +183,18 @@ def test_an_account_has_a_balance_and_a_key():
     assert (account.key.type, account.key.key) == ("ECDSA_SECP256K1", "02" * 33)
 
 
-@pytest.mark.parametrize("balance", [1.5, "123", None, {"balance": "123"}])
+def test_an_account_is_asked_for_without_its_transactions():
+    """Public mirrors fail over those of a busy account."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params.get_list("transactions") == ["false"]
+        return httpx.Response(200, json={"account": "0.0.98", "balance": {"balance": 1}})
+
+    account = run("asyncio", answer, lambda mirror: mirror.account(AccountId("0.0.98")))
+    assert account.balance.balance == 1
+
+
+@pytest.mark.parametrize("balance", [1.5, "123", None, {"balance": "123"}, {"balance": -1}])
 def test_money_that_is_no_integer_is_refused(balance):
     content = {"account": "0.0.7", "balance": balance, "key": None}
     with pytest.raises(LedgerError, match="malformed account"):
@@ -217,7 +228,8 @@ def test_transactions_come_as_the_mirror_returned_them():
 
 
 def test_a_part_of_the_transactions_is_not_taken_for_the_whole():
-    content = {"transactions": [TRANSACTION] * 3, "links": {"next": None}}
+    entries = [TRANSACTION | {"consensus_timestamp": f"180000000{n}.000000001"} for n in range(3)]
+    content = {"transactions": entries, "links": {"next": None}}
     with pytest.raises(LedgerError, match="more than 2 transactions"):
         run("asyncio", answering(content), lambda mirror: mirror.transactions(AccountId("0.0.7"), limit=2))
 

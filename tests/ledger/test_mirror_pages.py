@@ -52,6 +52,16 @@ def test_a_file_is_read_up_to_a_bound(tmp_path):
         read_history(path, limit=path.stat().st_size - 1)
 
 
+def test_what_would_be_too_long_to_read_again_is_not_written(tmp_path):
+    path = tmp_path / "topic.json"
+    write_history(path, [{"sequence_number": 1}])
+    size = path.stat().st_size
+    with pytest.raises(LedgerError, match=rf"has {size} bytes, and no more than {size - 1} are read again"):
+        write_history(tmp_path / "longer.json", [{"sequence_number": 1}], limit=size - 1)
+    write_history(tmp_path / "same.json", [{"sequence_number": 1}], limit=size)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["same.json", "topic.json"]
+
+
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(LedgerError, match=r"cannot read .*nowhere\.json: No such file"):
         read_history(tmp_path / "nowhere.json")

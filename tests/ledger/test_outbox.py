@@ -22,6 +22,7 @@ from ledger.outbox import (
     cost_cap,
 )
 from node.config import ConfigError, load_config
+from node.networks import spend_limit_of
 from protocol.ids import AccountId, Nanoseconds, Tinybar, TopicId
 
 ME = "localnet 0.0.7"
@@ -194,7 +195,7 @@ def test_the_count_is_the_sum_of_what_each_entry_costs(steps):
     [("", DEFAULT_SPEND_LIMIT), ("spend_limit = 0", 0), ("spend_limit = 5_000_000", 5_000_000)],
 )
 def test_the_limit_is_a_setting(tmp_path, line, limit):
-    assert load_config(written(tmp_path, line)).ledger.spend_limit == limit
+    assert spend_limit_of(load_config(written(tmp_path, line)).ledger) == limit
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", '"1"', "true", str(2**63)])

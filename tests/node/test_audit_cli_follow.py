@@ -13,11 +13,16 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import Result
 
+import ledger.reading
 import node.cli.audit
 import node.cli.follow
 from ledger.topic import LedgerError
+from protocol.ids import SECOND
+from tests.ledger.moneyed import THIEF, paid
 from tests.ledger.test_audit import ENTRIES, PLAYED, ChainedRun
+from tests.ledger.test_reading import Shown
 from tests.node.test_audit_cli import FakeMirror, audit, refusal, saved
+from tests.protocol.world import TREASURY
 
 # ---- going on where the last audit ended ----
 
@@ -53,7 +58,7 @@ def test_only_what_is_new_is_read_after_a_checkpoint(
         patch.setattr(mirror, "entries", ENTRIES[:split])
         audit(*ONLINE, "--checkpoint", file)
     result = audit(*ONLINE, "--checkpoint", file, "--json")
-    assert mirror.asked == [0, split - 1, split], "the message it stands on is looked at again"
+    assert mirror.asked[:4] == [0, split, split - 1, split], "the message it stands on is looked at again"
     assert (result.exit_code, result.stdout) == (0, audit(*ONLINE, "--json").stdout)
 
 
@@ -164,7 +169,7 @@ def test_following_ends_by_itself_where_the_history_breaks(monkeypatch: pytest.M
 
 def test_following_survives_a_mirror_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     away = [LedgerError("cannot reach the mirror"), LedgerError("cannot reach the mirror")]
-    result = follow(monkeypatch, [ENTRIES[:3], *away, ENTRIES])
+    result = follow(monkeypatch, [ENTRIES[:3], ENTRIES[:3], *away, ENTRIES, ENTRIES])
     assert result.exit_code == 0
     assert result.stdout.count("out of reach") == result.stdout.count("within reach again") == 1
     assert "round 5: accepted" in result.stdout
@@ -184,6 +189,43 @@ def test_following_with_json_prints_nothing_else_on_stdout(
     assert PLAYED.now.head in page.read_text(encoding="utf-8")
     more = follow(monkeypatch, [ENTRIES[:], ENTRIES], "--json", "--checkpoint", checkpoint)
     assert (more.stdout, more.stderr) == (result.stdout, "")
+
+
+def test_following_says_a_theft_at_once_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = paid()
+    looks = 0
+
+    def before(request: str) -> None:
+        nonlocal looks
+        looks += request == "account"
+        if looks == 2 and request == "account":
+            run.time += SECOND
+            run.ledger.put(run.time, TREASURY, {THIEF: 700, TREASURY: -700}, "a loan")
+        if looks == 6:
+            raise KeyboardInterrupt
+
+    class Mirror(Shown):
+        def __init__(self, url: str) -> None:
+            super().__init__(run, before)
+
+        async def __aenter__(self) -> "Mirror":
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(node.cli.audit, "Mirror", Mirror)
+    monkeypatch.setattr(node.cli.follow, "POLL_SECONDS", 0)
+    monkeypatch.setattr(ledger.reading, "PAUSES", (0.0,))
+    result = audit(*ONLINE, "--follow")
+    assert result.exit_code == 1
+    said, summary = result.stdout.split("audit of topic 0.0.1001: VIOLATIONS")
+    assert said.startswith("round 1: accepted")
+    (theft,) = [line for line in said.splitlines() if "a loan" in line]
+    assert theft.startswith("VIOLATION: transaction 0.0.1002-")
+    assert "no settlement asks for it" in summary
+    assert "of what it must hold are missing" in summary
+    assert "its balance" in summary
 
 
 def test_a_saved_history_cannot_be_followed(tmp_path: Path) -> None:

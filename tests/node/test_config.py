@@ -75,6 +75,17 @@ def test_a_founding_needs_members(tmp_path: Path) -> None:
         load_founding(path)
 
 
+def test_a_founding_may_name_a_preset_of_its_own(tmp_path: Path) -> None:
+    ledger = '[ledger]\nnetwork = "testnet"\naccount = "0.0.2"\n'
+    member = (
+        '[[members]]\npeer = "16Uiu2HAm6RLcTUcCVX1YmMEWVWADdJLdHgjoY1G4kkxzD6XNF1zc"\naccount = "0.0.3"\n'
+    )
+    path = written(tmp_path, f'preset = "rules/own.toml"\n{ledger}{member}')
+    assert preset_file(load_founding(path).preset) == tmp_path / "rules" / "own.toml"
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_preset(preset_file(load_founding(path).preset))
+
+
 @pytest.mark.parametrize("name", ["driving", "demo"])
 def test_the_presets_are_read(name: str) -> None:
     preset = load_preset(preset_file(name))

@@ -1,121 +1,29 @@
 """Whole nodes with the real driver, step, fold, journal and store, on asyncio: a stub learner, a topic in memory."""
 
-import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
 import coincurve
 import pytest
-from anyio.abc import TaskGroup
 
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
+from node.admission import RunError
 from node.blobs import Blobs
-from node.driver import MAX_SUBMISSIONS, MAX_WAITING, Driver, RunError
-from node.identity import Identity, identity_of
-from node.journal import Journal
-from node.means import Means
-from node.net.memory import Network
-from node.net.transport import FetchFailed, Transport
+from node.identity import identity_of
+from node.net.transport import FetchFailed
+from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
 from protocol.fields import canonical
 from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody
-from protocol.params import LearnerRef, Params
-from protocol.records import CloseRecord, Genesis, Member
-from protocol.state import RunState, state_digest
-from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Submit, Train
-from tests.node.world import SPEC, TOPIC, Clock, MemoryTopic, StubLearner
-
-INITIAL = digest_of(struct.pack("<d", 0.0))
-
-
-@dataclass
-class Node:
-    """One node under test."""
-
-    identity: Identity
-    learner: StubLearner
-    driver: Driver
-
-    @property
-    def state(self) -> RunState:
-        state = self.driver.view.state
-        assert state is not None
-        return state
-
-
-class World:
-    """A topic, a network, and the nodes on them."""
-
-    def __init__(self, tasks: TaskGroup, directory: Path, size: int, **params: int) -> None:
-        self.directory = directory
-        self.topic = MemoryTopic(Clock())
-        self.network = Network(tasks)
-        self.identities = [identity_of(bytes([place + 1]) * 32) for place in range(size)]
-        roster = tuple(
-            Member(peer=identity.peer, account=AccountId(f"0.0.{1000 + place}"))
-            for place, identity in enumerate(self.identities)
-        )
-        rules = Params(
-            learner=LearnerRef(name=SPEC.name, spec=SPEC.digest()), initial=INITIAL, reward_vote=1, **params
-        )
-        self.genesis = Genesis(topic=TOPIC, params=rules, roster=roster)
-        self.nodes: list[Node] = []
-
-    def node(self, place: int, learner: StubLearner | None = None) -> Node:
-        """A node that has not been started; with the journal and the store of its earlier life, if any."""
-        identity, home = self.identities[place], self.directory / str(place)
-        home.mkdir(exist_ok=True)
-        blobs = Blobs(home / "blobs")
-        learner = learner or StubLearner()
-
-        @asynccontextmanager
-        async def open_transport(state: RunState) -> AsyncIterator[Transport]:
-            transport = self.network.join(identity.peer, blobs)
-            try:
-                yield transport
-            finally:
-                self.network.leave(identity.peer)
-
-        means = Means(
-            identity=identity,
-            journal=Journal.open(home / "journal.db"),
-            blobs=blobs,
-            topic_id=TOPIC,
-            topic=self.topic,
-            learner=learner,
-            open_transport=open_transport,
-            clock=Clock(),
-        )
-        return Node(identity, learner, Driver(means))
-
-    async def until(self, holds, seconds: float = 30.0) -> None:
-        """Wait until something holds; fail when it never does."""
-        with anyio.fail_after(seconds):
-            while not holds():
-                await anyio.sleep(0.01)
-
-
-@asynccontextmanager
-async def world_of(directory: Path, size: int, **params: int) -> AsyncIterator[World]:
-    """A world, and the tasks of its network."""
-    async with anyio.create_task_group() as tasks:
-        yield World(tasks, directory, size, **params)
-        tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def running(*nodes: Node) -> AsyncIterator[None]:
-    """The nodes' drivers, while the context is open."""
-    async with anyio.create_task_group() as tasks:
-        for node in nodes:
-            tasks.start_soon(node.driver.run)
-        yield
-        tasks.cancel_scope.cancel()
+from protocol.params import LearnerRef
+from protocol.records import CloseRecord, Member
+from protocol.state import state_digest
+from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Train
+from tests.node.nodes import INITIAL, only, running, world_of
+from tests.node.world import SPEC, StubLearner
 
 
 async def test_three_nodes_learn_together(tmp_path: Path) -> None:
@@ -215,6 +123,7 @@ async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> 
         async with running(*nodes):
             await world.until(lambda: all(n.driver.view.live for n in nodes))
             transport = world.network.join(liar.peer, Blobs(tmp_path / "liar"))
+            transport.admit(frozenset(node.identity.peer for node in nodes))
             current = nodes[0].state.open
             body = ProposalBody(
                 run=world.genesis.run(),
@@ -232,6 +141,28 @@ async def test_a_lying_member_is_cut_off_and_the_run_goes_on(tmp_path: Path) -> 
             await world.until(lambda: nodes[0].state.open is None)
 
 
+async def test_the_transport_follows_the_roster(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 2) as world:
+        nodes = [world.node(place) for place in range(2)]
+        one, other = (node.identity.peer for node in nodes)
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: world.network.is_connected(one, other))
+            newcomer = Member(peer=identity_of(b"\x07" * 32).peer, account=AccountId("0.0.1002"))
+            transport = world.network.join(newcomer.peer, Blobs(tmp_path / "newcomer"))
+            transport.admit(frozenset((one, other)))
+            assert not transport.send(one, b"hello")
+            driver, state = nodes[0].driver, nodes[0].state
+            driver.view = replace(driver.view, state=replace(state, roster=(*state.roster, newcomer)))
+            driver._admit()
+            assert world.network.is_connected(one, newcomer.peer)
+            assert not world.network.is_connected(other, newcomer.peer)
+            driver.view = replace(driver.view, state=state)
+            driver._admit()
+            assert not world.network.is_connected(one, newcomer.peer)
+            assert world.network.is_connected(one, other)
+
+
 def _signature_of(secret: bytes) -> str:
     from protocol.ids import base64url
 
@@ -244,7 +175,7 @@ async def test_a_stranger_to_the_run_does_not_start(tmp_path: Path) -> None:
         world.identities.append(identity_of(b"\x07" * 32))
         with pytest.raises(ExceptionGroup) as caught:
             await world.node(2).driver.run()
-        assert "is not in the roster" in str(_only(caught.value, RunError))
+        assert "is not in the roster" in str(only(caught.value, RunError))
 
 
 async def test_a_topic_without_a_run_is_refused(tmp_path: Path) -> None:
@@ -252,7 +183,7 @@ async def test_a_topic_without_a_run_is_refused(tmp_path: Path) -> None:
         await world.topic.submit(b"hello")
         with pytest.raises(ExceptionGroup) as caught:
             await world.node(0).driver.run()
-        assert "no run was founded" in str(_only(caught.value, RunError))
+        assert "no run was founded" in str(only(caught.value, RunError))
 
 
 async def test_another_learner_is_refused(tmp_path: Path) -> None:
@@ -263,7 +194,7 @@ async def test_another_learner_is_refused(tmp_path: Path) -> None:
         await world.topic.submit(canonical(world.genesis.model_copy(update={"params": other})))
         with pytest.raises(ExceptionGroup) as caught:
             await world.node(0).driver.run()
-        assert "this learner is stub" in str(_only(caught.value, RunError))
+        assert "this learner is stub" in str(only(caught.value, RunError))
 
 
 async def test_a_ledger_that_is_away_loses_no_round(tmp_path: Path) -> None:
@@ -272,11 +203,11 @@ async def test_a_ledger_that_is_away_loses_no_round(tmp_path: Path) -> None:
         await world.topic.submit(canonical(world.genesis))
         submit, failures = world.topic.submit, []
 
-        async def away(body: bytes) -> None:
+        async def away(body: bytes, **options: object) -> None:
             if len(failures) < 2:
                 failures.append(body)
                 raise LedgerError("the network is away")
-            await submit(body)
+            await submit(body, **options)
 
         world.topic.submit = away
         async with running(*nodes):
@@ -359,24 +290,22 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
 
 async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
-        driver, back, begun = world.node(0).driver, anyio.Event(), []
+        submissions, back, begun = world.node(0).driver._submissions, anyio.Event(), []
 
-        async def away(body: bytes) -> None:
+        async def away(body: bytes, **options: object) -> None:
             begun.append(body)
             await back.wait()
 
         world.topic.submit = away
         closes = [CloseRecord(run=world.genesis.run(), round=Round(n)) for n in range(1, 3 * MAX_WAITING)]
         for record in [closes[0]] * 100 + closes:
-            tasks.start_soon(driver._submit, Submit(record))
+            tasks.start_soon(submissions.submit, record, submissions.key_of(record))
         await anyio.wait_all_tasks_blocked()
         assert len(begun) == MAX_SUBMISSIONS
-        assert len(driver._submitting) == MAX_WAITING
+        assert len(submissions._waiting) == MAX_WAITING
         back.set()
-        await world.until(lambda: not driver._submitting)
+        await world.until(lambda: not submissions._waiting)
         assert len(begun) == len(set(begun)) == MAX_WAITING
-        await driver._submit(Submit(closes[0]))
-        assert len(begun) == MAX_WAITING + 1, "once it is through it may be sent again"
 
 
 async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) -> None:
@@ -397,10 +326,3 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
         go.set()
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
-
-
-def _only(group: BaseExceptionGroup, kind: type[Exception]) -> Exception:
-    (found,) = group.subgroup(kind).exceptions
-    while isinstance(found, BaseExceptionGroup):
-        (found,) = found.exceptions
-    return found

@@ -22,6 +22,14 @@ async def events(node: MemoryTransport, count: int) -> list[Inbound]:
     return [await anext(node.inbound()) for _ in range(count)]
 
 
+def joined(network: Network, blobs: Blobs, *peers: PeerId) -> list[MemoryTransport]:
+    """New nodes, which admit everybody."""
+    nodes = [network.join(peer, blobs) for peer in peers]
+    for node in nodes:
+        node.admit(frozenset((A, B, C)))
+    return nodes
+
+
 def play(scenario: Callable[[anyio.abc.TaskGroup], Awaitable[None]]) -> None:
     """Run under virtual time; a scenario that waits for ever fails at once."""
 
@@ -37,7 +45,7 @@ def play(scenario: Callable[[anyio.abc.TaskGroup], Awaitable[None]]) -> None:
 def test_a_cut_loses_what_is_under_way_and_heals(tmp_path: Path) -> None:
     async def scenario(tasks: anyio.abc.TaskGroup) -> None:
         network = Network(tasks, latency=1.0)
-        a, b = (network.join(peer, Blobs(tmp_path)) for peer in (A, B))
+        a, b = joined(network, Blobs(tmp_path), A, B)
         assert await events(b, 1) == [Connected(A)]
         assert a.send(B, b"lost")
         network.cut(A, B)
@@ -53,13 +61,13 @@ def test_a_cut_loses_what_is_under_way_and_heals(tmp_path: Path) -> None:
 def test_a_node_that_restarts_is_connected_anew(tmp_path: Path) -> None:
     async def scenario(tasks: anyio.abc.TaskGroup) -> None:
         network = Network(tasks)
-        a, b = (network.join(peer, Blobs(tmp_path)) for peer in (A, B))
+        a, b = joined(network, Blobs(tmp_path), A, B)
         assert await events(a, 1) == [Connected(B)]
         network.leave(B)
         assert not a.send(B, b"gone")
         with pytest.raises(FetchFailed, match="B: not connected"):
             await a.fetch(B, digest_of(b""), 0, tmp_path / "out")
-        b = network.join(B, Blobs(tmp_path))
+        (b,) = joined(network, Blobs(tmp_path), B)
         assert a.send(B, b"welcome back")
         assert await events(a, 2) == [Disconnected(B), Connected(B)]
         assert await events(b, 2) == [Connected(A), Frame(A, b"welcome back")]
@@ -70,7 +78,7 @@ def test_a_node_that_restarts_is_connected_anew(tmp_path: Path) -> None:
 def test_latency_delays_each_frame_but_not_one_after_the_other(tmp_path: Path) -> None:
     async def scenario(tasks: anyio.abc.TaskGroup) -> None:
         network = Network(tasks, latency=3.0)
-        a, b = (network.join(peer, Blobs(tmp_path)) for peer in (A, B))
+        a, b = joined(network, Blobs(tmp_path), A, B)
         assert await events(b, 1) == [Connected(A)]
         start = anyio.current_time()
         assert all(a.send(B, bytes([n])) for n in range(10))
@@ -87,7 +95,7 @@ def test_the_same_seed_loses_the_same_frames(tmp_path: Path) -> None:
         async def scenario(tasks: anyio.abc.TaskGroup) -> None:
             chance = random.Random(seed)
             network = Network(tasks, latency=0.01, is_lost=lambda *_: chance.random() < 0.5)
-            a, b, c = (network.join(peer, Blobs(tmp_path)) for peer in (A, B, C))
+            a, b, c = joined(network, Blobs(tmp_path), A, B, C)
             for n in range(50):
                 assert a.send(C, b"a%d" % n)
                 assert b.send(C, b"b%d" % n)

@@ -13,6 +13,7 @@ import pytest
 
 from node.blobs import Blobs
 from node.identity import identity_of
+from node.net.control import Limits
 from node.net.frames import BadFrame
 from node.net.memory import Network
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
@@ -21,6 +22,7 @@ from protocol.ids import Digest, PeerId, digest_of
 
 MEMBERS = [identity_of(hashlib.sha256(f"member {n}".encode()).digest()) for n in range(4)]
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
+EAGER = Limits(retry=0.02, retry_most=0.1)
 
 
 @dataclass
@@ -54,14 +56,13 @@ async def memory_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]
 @asynccontextmanager
 async def wire_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
     async with AsyncExitStack() as stack:
-        nodes = []
+        nodes: list[Node] = []
+        addresses: dict[PeerId, str] = {}
         for n in range(count):
             blobs = Blobs(directory / str(n))
-            opening = open_wire(MEMBERS[n].secret, ANYWHERE, {}, blobs)
+            opening = open_wire(MEMBERS[n].secret, ANYWHERE, addresses, blobs, EAGER)
             nodes.append(Node(await stack.enter_async_context(opening), blobs))
-        roster = {node.peer: node.transport.address for node in nodes}
-        for node in nodes:
-            node.transport.set_roster(roster)
+        addresses |= {node.peer: node.transport.address for node in nodes}
         yield nodes
 
 
@@ -79,18 +80,45 @@ Scenario = Callable[[list[Node], Path], Awaitable[None]]
 
 @pytest.fixture(params=NETWORKS)
 def play(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int, Scenario], None]:
-    """Run a scenario on so many nodes, all connected to each other."""
+    """Run a scenario on so many nodes, of which the first are connected to each other: all, unless it says else."""
     open_nodes, backend = NETWORKS[request.param]
 
-    async def main(count: int, scenario: Scenario) -> None:
+    async def main(count: int, scenario: Scenario, connected: int | None) -> None:
         with anyio.fail_after(30):
             async with open_nodes(tmp_path, count) as nodes:
-                for node in nodes:
-                    others = {Connected(other.peer) for other in nodes if other is not node}
-                    assert set(await node.events(count - 1)) == others
+                members = nodes[:connected]
+                for node in members:
+                    node.transport.admit(peers_of(members))
+                for node in members:
+                    others = {Connected(other.peer) for other in members if other is not node}
+                    assert set(await node.events(len(others))) == others
                 await scenario(nodes, tmp_path / "out")
 
-    return lambda count, scenario: anyio.run(partial(main, count, scenario), backend=backend)
+    return lambda count, scenario, connected=None: anyio.run(
+        partial(main, count, scenario, connected), backend=backend
+    )
+
+
+def peers_of(nodes: list[Node]) -> frozenset[PeerId]:
+    return frozenset(node.peer for node in nodes)
+
+
+async def assert_talk(one: Node, other: Node, out: Path) -> None:
+    """Frames pass both ways, and so do blobs; no other event came before."""
+    for sender, receiver in ((one, other), (other, one)):
+        assert sender.transport.send(receiver.peer, b"hello")
+        assert await receiver.frames(1) == [(sender.peer, b"hello")]
+        data = sender.peer.encode()
+        await receiver.transport.fetch(sender.peer, sender.blobs.put(data), len(data), out)
+        assert content(out) == data
+
+
+async def assert_strangers(one: Node, other: Node, out: Path) -> None:
+    """Nothing passes, either way."""
+    for asking, asked in ((one, other), (other, one)):
+        assert not asking.transport.send(asked.peer, b"hello")
+        with pytest.raises(FetchFailed, match=f"{asked.peer}: not connected"):
+            await asking.transport.fetch(asked.peer, asked.blobs.put(b"x"), 1, out)
 
 
 def test_frames_arrive_in_order_both_ways(play: Callable[[int, Scenario], None]) -> None:
@@ -210,5 +238,67 @@ def test_a_dropped_peer_is_gone_for_both(play: Callable[[int, Scenario], None]) 
         assert not other.transport.send(one.peer, b"hello")
         assert one.transport.send(third.peer, b"to the third")
         assert await third.frames(1) == [(one.peer, b"to the third")]
+
+    play(3, scenario)
+
+
+def test_a_newcomer_is_let_in_by_each_that_admits_it(play: Callable[..., None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other, newcomer = nodes
+        newcomer.transport.admit(peers_of(nodes))
+        await assert_talk(one, other, out)
+        await assert_strangers(one, newcomer, out)
+        one.transport.admit(peers_of(nodes))
+        assert await one.events(1) == [Connected(newcomer.peer)]
+        assert await newcomer.events(1) == [Connected(one.peer)]
+        await assert_talk(one, newcomer, out)
+        await assert_strangers(other, newcomer, out)
+        other.transport.admit(peers_of(nodes))
+        assert await other.events(1) == [Connected(newcomer.peer)]
+        assert await newcomer.events(1) == [Connected(other.peer)]
+        await assert_talk(other, newcomer, out)
+        await assert_talk(one, other, out)
+
+    play(3, scenario, 2)
+
+
+def test_who_is_not_admitted_any_more_is_cut_off_and_nobody_else(play: Callable[..., None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other, third = nodes
+        one.transport.admit(peers_of([one, third]))
+        assert await one.events(1) == [Disconnected(other.peer)]
+        assert await other.events(1) == [Disconnected(one.peer)]
+        await assert_strangers(one, other, out)
+        await assert_talk(one, third, out)
+        await assert_talk(other, third, out)
+        one.transport.admit(peers_of(nodes))
+        assert await one.events(1) == [Connected(other.peer)]
+        assert await other.events(1) == [Connected(one.peer)]
+        await assert_talk(one, other, out)
+
+    play(3, scenario)
+
+
+def test_to_admit_the_same_peers_changes_nothing(play: Callable[..., None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other = nodes
+        for _ in range(100):
+            one.transport.admit(peers_of(nodes))
+            other.transport.admit(peers_of([one]) | {other.peer})
+        await assert_talk(one, other, out)
+
+    play(2, scenario)
+
+
+def test_who_was_dropped_is_not_let_in_by_being_admitted_anew(play: Callable[..., None]) -> None:
+    async def scenario(nodes: list[Node], out: Path) -> None:
+        one, other, third = nodes
+        one.transport.drop(other.peer, "for a test")
+        one.transport.admit(peers_of([third]))
+        one.transport.admit(peers_of(nodes))
+        assert await one.events(1) == [Disconnected(other.peer)]
+        assert await other.events(1) == [Disconnected(one.peer)]
+        await assert_talk(one, third, out)
+        await assert_strangers(one, other, out)
 
     play(3, scenario)

@@ -28,11 +28,11 @@ from node.net.frames import KEEPALIVE
 from node.net.mesh import CONTROL, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
 from node.net.wire import Wire, open_wire
-from protocol.ids import Digest, digest_of
+from protocol.ids import Digest, PeerId, digest_of
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
-# Sorted by peer id: the earlier one dials the later one.
+# Sorted by peer id: the control stream that the earlier one opens has precedence.
 FIRST, SECOND, THIRD = sorted(
     (identity_of(hashlib.sha256(f"wire {n}".encode()).digest()) for n in range(3)), key=lambda who: who.peer
 )
@@ -57,13 +57,14 @@ async def events(wire: Wire, count: int) -> list[Inbound]:
 async def pair(directory: Path, limits: Limits = FAST) -> AsyncIterator[tuple[Wire, Wire, Blobs]]:
     """FIRST and SECOND, connected; the blobs are SECOND's."""
     blobs = Blobs(directory / "second")
+    addresses: dict[PeerId, str] = {}
     async with (
-        open_wire(FIRST.secret, ANYWHERE, {}, Blobs(directory / "first"), limits) as one,
-        open_wire(SECOND.secret, ANYWHERE, {}, blobs, limits) as other,
+        open_wire(FIRST.secret, ANYWHERE, addresses, Blobs(directory / "first"), limits) as one,
+        open_wire(SECOND.secret, ANYWHERE, addresses, blobs, limits) as other,
     ):
-        roster = {one.peer: one.address, other.peer: other.address}
-        one.set_roster(roster)
-        other.set_roster(roster)
+        addresses |= {one.peer: one.address, other.peer: other.address}
+        one.admit(frozenset(addresses))
+        other.admit(frozenset(addresses))
         assert await events(one, 1) == [Connected(other.peer)]
         assert await events(other, 1) == [Connected(one.peer)]
         yield one, other, blobs
@@ -84,11 +85,12 @@ async def opened_by_hand(by: Wire, to: Wire) -> Channel:
 async def lone_member(directory: Path, limits: Limits = FAST) -> AsyncIterator[tuple[Wire, Channel]]:
     """SECOND, and a greeted control stream to it that FIRST opened by hand and uses as it likes."""
     async with (
-        open_wire(SECOND.secret, ANYWHERE, {FIRST.peer: ANYWHERE}, Blobs(directory), limits) as wire,
+        open_wire(SECOND.secret, ANYWHERE, {}, Blobs(directory), limits) as wire,
         open_wire(FIRST.secret, ANYWHERE, {}, Blobs(directory), limits) as member,
     ):
-        # A roster in which it is welcome, but that makes it dial nobody.
-        member._roster = {wire.peer: wire.address}
+        # Neither knows an address, so neither dials.
+        wire.admit(frozenset({member.peer}))
+        member.admit(frozenset({wire.peer}))
         channel = await opened_by_hand(member, wire)
         await channel.write(KEEPALIVE)
         assert await events(wire, 1) == [Connected(FIRST.peer)]
@@ -119,14 +121,16 @@ def test_a_peer_that_restarts_on_its_port_is_connected_again(tmp_path: Path, res
     stays, goes = (SECOND, FIRST) if restarted is FIRST else (FIRST, SECOND)
 
     async def scenario() -> None:
-        async with open_wire(stays.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as wire:
+        known: dict[PeerId, str] = {}
+        async with open_wire(stays.secret, ANYWHERE, known, Blobs(tmp_path), FAST) as wire:
             address = ANYWHERE
             for _ in range(3):
                 async with open_wire(
                     goes.secret, address, {wire.peer: wire.address}, Blobs(tmp_path), FAST
                 ) as other:
-                    address = other.address
-                    wire.set_roster({other.peer: address})
+                    address = known[other.peer] = other.address
+                    wire.admit(frozenset({other.peer}))
+                    other.admit(frozenset({wire.peer}))
                     assert await events(wire, 1) == [Connected(other.peer)]
                     assert await events(other, 1) == [Connected(wire.peer)]
                     await assert_talks(wire, other)
@@ -148,6 +152,7 @@ async def main():
     limits = Limits(ping=0.1, silence=10.0)
     opening = open_wire(bytes.fromhex(secret), listen, {peer: address}, Blobs(Path(directory)), limits)
     async with opening as wire:
+        wire.admit(frozenset({peer}))
         sys.stdout.write(wire.address + "\\n")
         sys.stdout.flush()
         await trio.sleep_forever()
@@ -165,11 +170,13 @@ def test_a_process_that_is_killed_or_frozen_is_noticed_and_found_again(tmp_path:
 
     async def scenario() -> None:
         limits = Limits(ping=0.1, silence=1.5, stall=1.0, dial=1.0, retry=0.02, retry_most=0.1)
-        async with open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), limits) as wire:
+        known: dict[PeerId, str] = {}
+        async with open_wire(FIRST.secret, ANYWHERE, known, Blobs(tmp_path), limits) as wire:
             child = await anyio.to_thread.run_sync(spawn, ANYWHERE, wire)
             try:
                 address = (await anyio.to_thread.run_sync(child.stdout.readline)).strip()
-                wire.set_roster({SECOND.peer: address})
+                known[SECOND.peer] = address
+                wire.admit(frozenset(known))
                 assert await events(wire, 1) == [Connected(SECOND.peer)]
                 child.kill()
                 child.wait()
@@ -195,8 +202,9 @@ def test_an_outsider_is_refused(tmp_path: Path) -> None:
             pair(tmp_path) as (one, other, _),
             open_wire(THIRD.secret, ANYWHERE, {one.peer: one.address}, Blobs(tmp_path), FAST) as outsider,
         ):
+            outsider.admit(frozenset({one.peer}))
             with pytest.raises(Lost):
-                await Link(one.peer, await opened_by_hand(outsider, one), FAST).greet()
+                await Link(one.peer, await opened_by_hand(outsider, one), FAST, outsider.peer).greet()
             await assert_talks(other, one)
             assert not outsider.send(one.peer, b"hello")
 
@@ -323,14 +331,14 @@ def test_a_peer_that_reads_nothing_is_noticed(tmp_path: Path) -> None:
     play(scenario)
 
 
-def test_a_peer_that_leaves_the_roster_is_disconnected_and_may_come_back(tmp_path: Path) -> None:
+def test_a_peer_that_is_not_admitted_any_more_is_disconnected_and_may_come_back(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with pair(tmp_path) as (one, other, _):
-            for wire, peer, address in ((one, other.peer, other.address), (other, one.peer, one.address)):
-                wire.set_roster({})
+            for wire, peer in ((one, other.peer), (other, one.peer)):
+                wire.admit(frozenset())
                 assert await events(one, 1) == [Disconnected(other.peer)]
                 assert await events(other, 1) == [Disconnected(one.peer)]
-                wire.set_roster({peer: address})
+                wire.admit(frozenset({peer}))
                 assert await events(one, 1) == [Connected(other.peer)]
                 assert await events(other, 1) == [Connected(one.peer)]
 
@@ -372,22 +380,6 @@ def test_a_peer_serves_so_many_blobs_at_once_and_no_more(tmp_path: Path) -> None
             with pytest.raises(FetchFailed):
                 await one.fetch(other.peer, blobs.put(b"x"), 1, tmp_path / "out")
             await assert_talks(one, other)
-
-    play(scenario)
-
-
-def test_only_the_smaller_peer_id_opens_the_control_stream(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with (
-            open_wire(SECOND.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as later,
-            open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as earlier,
-        ):
-            later._roster = {earlier.peer: earlier.address}
-            earlier._roster = {later.peer: later.address}
-            with pytest.raises(Lost):
-                await Link(earlier.peer, await opened_by_hand(later, earlier), FAST).greet()
-            await Link(later.peer, await opened_by_hand(earlier, later), FAST).greet()
-            assert await events(later, 1) == [Connected(earlier.peer)]
 
     play(scenario)
 

@@ -9,10 +9,13 @@ from pathlib import Path
 import anyio
 
 from learners.learner import BadWeights, Comparison, LearnerSpec, TensorSpec, Training
-from ledger.topic import TopicMessage
+from ledger.topic import LedgerError, TopicMessage
 from protocol.ids import AccountId, Nanoseconds, Ppm, Round, RunningHash, TopicId, base64url
+from protocol.transfers import Lookup, Outgoing, Payout, Transfer
+from tests.protocol.world import Ledger
 
 TOPIC = TopicId("0.0.1005")
+SOMEBODY = AccountId("0.0.2")
 SPEC = LearnerSpec("stub", (TensorSpec("w", (1,), "F64"),), "stub/1")
 
 
@@ -25,14 +28,18 @@ class MemoryTopic:
         self._delay = delay
         self._news = anyio.Event()
         self._hash = bytes(48)
+        self.keys: set[tuple[AccountId, str | None]] = set()
 
-    async def submit(self, body: bytes) -> None:
+    async def submit(self, body: bytes, *, key: str | None = None, payer: AccountId = SOMEBODY) -> None:
+        if key is not None and (payer, key) in self.keys:
+            return
+        self.keys.add((payer, key))
         await anyio.sleep(self._delay)
         last = self.messages[-1].time if self.messages else 0
         time = Nanoseconds(max(self._clock(), last + 1))
         self._hash = hashlib.sha384(self._hash + struct.pack(">q", time) + body).digest()
         message = TopicMessage(
-            TOPIC, len(self.messages) + 1, time, RunningHash(base64url(self._hash)), AccountId("0.0.2"), body
+            TOPIC, len(self.messages) + 1, time, RunningHash(base64url(self._hash)), payer, body
         )
         self.messages.append(message)
         self._news.set()
@@ -50,11 +57,65 @@ class MemoryTopic:
             await self._news.wait()
 
 
+@dataclass(frozen=True)
+class Pen:
+    """The same topic, as one account writes to it."""
+
+    topic: MemoryTopic
+    account: AccountId
+
+    async def submit(self, body: bytes, *, key: str | None = None) -> None:
+        # Asked for by name, so that a test may replace it.
+        await self.topic.submit(body, key=key, payer=self.account)
+
+    def follow(self) -> AsyncIterator[TopicMessage | None]:
+        return self.topic.follow()
+
+
+class StubTransfers:
+    """What a mirror shows of a ledger in memory, once it has not failed any more."""
+
+    def __init__(self, ledger: Ledger, failures: int = 0) -> None:
+        self.ledger = ledger
+        self.failures = failures
+
+    async def find(self, lookup: Lookup) -> tuple[Transfer, ...]:
+        if self.failures:
+            self.failures -= 1
+            raise LedgerError("the mirror is away")
+        return self.ledger.find(lookup)
+
+
+class StubTreasury:
+    """A treasury that pays at the first signature, from a ledger in memory, unless it is told not to."""
+
+    def __init__(self, ledger: Ledger, clock: "Clock", pays: bool = True) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self.pays = pays
+        self.signed: list[Payout] = []
+
+    async def sign(self, payout: Payout) -> str:
+        self.signed.append(payout)
+        if self.pays and self.clock() < payout.expires and await self.outcome(payout) is None:
+            moves = dict(payout.payees) | {payout.treasury: -sum(amount for _, amount in payout.payees)}
+            name = "CRYPTOTRANSFER" if payout.key is None else "CRYPTOUPDATEACCOUNT"
+            self.ledger.put(self.clock(), payout.treasury, moves, payout.memo, name=name)
+        return "signed"
+
+    async def outcome(self, payout: Payout) -> Transfer | None:
+        found = self.ledger.find(Outgoing(payout.treasury, payout.opened, payout.expires))
+        return next((each for each in found if each.memo == payout.memo), None)
+
+
 class Clock:
-    """The event loop's clock, as consensus time."""
+    """The event loop's clock, as consensus time; it can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
 
     def __call__(self) -> Nanoseconds:
-        return Nanoseconds(1_700_000_000_000_000_000 + int(anyio.current_time() * 1e9))
+        return Nanoseconds(1_700_000_000_000_000_000 + int((anyio.current_time() + self.ahead) * 1e9))
 
 
 @dataclass

@@ -38,7 +38,8 @@ class Peer:
         for raw, stamp in self.run.topic.messages[self.read :]:
             self.now = max(self.now, stamp.time)
             self.read += 1
-            effects += self.feed(Recorded(raw, stamp))
+            found = self.run.ledger.found(self.view.state, raw, stamp)
+            effects += self.feed(Recorded(raw, stamp, found))
         return effects
 
     def sign(self, body):

@@ -7,19 +7,25 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from protocol.deposits import deposit_memo
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
-from protocol.ids import SECOND, Digest, Nanoseconds, Ppm
+from protocol.ids import SECOND, Digest, Nanoseconds, Ppm, Tinybar
 from protocol.messages import Choice, Proposal, ProposalBody, Vote
+from protocol.payments import FundRecord
 from protocol.records import Stamp, VoteRecord, proposal_of, vote_entry_of, vote_of
+from protocol.settlement import EXPIRY_MARGIN
 from protocol.signing import sign
 from protocol.state import RunState
 from protocol.step import step
 from protocol.timing import alarm
+from protocol.transfers import Transfer
 from protocol.view import (
     Adopt,
     CaughtUp,
+    Cosign,
     Event,
+    Executed,
     Fetch,
     Fetched,
     FetchingFailed,
@@ -39,8 +45,20 @@ from protocol.view import (
     TrainingFailed,
     View,
     kind_of,
+    slot_of,
 )
-from tests.protocol.world import PEERS, SECRETS, START, TOPIC, Topic, blob, genesis
+from tests.protocol.world import (
+    FUNDER,
+    PEERS,
+    SECRETS,
+    START,
+    TOPIC,
+    TREASURY,
+    Ledger,
+    Topic,
+    blob,
+    genesis,
+)
 
 MILLISECOND = SECOND // 1000
 LATENCY = 4 * SECOND
@@ -66,6 +84,10 @@ class Schedule:
     """When, and which place loses its view and keeps its journal and blobs."""
     heal: int = 0
     """Seconds after which nothing goes wrong any more, but the silent stay silent."""
+    pool: int = 0
+    """Tinybar that the run is funded with."""
+    refusals: int = 0
+    """Percent of payments that the ledger executes in vain, and as many for which a signature is missing."""
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -93,6 +115,11 @@ class Simulation:
         self.schedule = schedule
         self.random = Random(schedule.seed)
         self.topic = Topic()
+        self.ledger = Ledger()
+        self.signers: dict[int, set[int]] = {}
+        """Who has signed each settlement on the ledger."""
+        self.found: dict[int, Recorded] = {}
+        self.executed: dict[int, Transfer] = {}
         self.now: int = START
         self.heap: list[tuple[int, int, Callable[[], None]]] = []
         self.count = 0
@@ -106,6 +133,8 @@ class Simulation:
         self.reader = View(PEERS[39], TOPIC)
         """Somebody who takes no part and reads the topic as it grows."""
         self.publish(canonical(genesis(schedule.size, **schedule.params)), honest=True)
+        if schedule.pool:
+            self.fund(schedule.pool)
         for node in self.alive:
             self.at(0, lambda node=node: self.restart(node))
         for when, place in schedule.restarts:
@@ -169,9 +198,9 @@ class Simulation:
 
     def catch_up(self, node: Node, end: int) -> None:
         while node.read < end:
-            raw, stamp = self.topic.messages[node.read]
+            _, stamp = self.topic.messages[node.read]
             node.read += 1
-            self.feed(node, Recorded(raw, stamp))
+            self.feed(node, self.found[stamp.sequence])
 
     def feed(self, node: Node, event: Event) -> None:
         local = Nanoseconds(self.now + node.skew)
@@ -225,6 +254,8 @@ class Simulation:
                 self.submit(node, effect.record)
             case Adopt():
                 assert effect.head in node.store
+            case Cosign():
+                self.cosign(node, effect)
 
     def train(self, node: Node, effect: Train) -> None:
         assert effect.head in node.store
@@ -255,12 +286,50 @@ class Simulation:
         self.later(node, Scored(effect.round, effect.candidate, choice, Ppm(0)), self.delay())
 
     def sign(self, node: Node, effect: Sign) -> None:
-        kind, number = kind_of(effect.body), effect.body.round
-        assert (node.life, kind, number) not in node.asked, "asked to sign twice in a round"
-        node.asked.add((node.life, kind, number))
-        body = node.journal.setdefault((kind, number), effect.body)
-        signature = sign(SECRETS[node.place], kind, body)
+        slot, number = slot_of(effect.body), effect.body.round
+        assert (node.life, slot, number) not in node.asked, "asked to sign twice in a round"
+        node.asked.add((node.life, slot, number))
+        body = node.journal.setdefault((slot, number), effect.body)
+        signature = sign(SECRETS[node.place], kind_of(body), body)
         self.later(node, Signed(body, signature), MILLISECOND)
+
+    # ---- the ledger ----
+
+    def fund(self, amount: int) -> None:
+        """Money for the pool, before anybody acts."""
+        run = self.states[0][1].run
+        memo = deposit_memo(run, "fund", FUNDER)
+        transaction = self.ledger.put(self.now, FUNDER, {FUNDER: -amount, TREASURY: amount}, memo)
+        record = FundRecord(run=run, account=FUNDER, amount=Tinybar(amount), transaction=transaction)
+        self.now += SECOND
+        self.publish(canonical(record), honest=True)
+
+    def cosign(self, node: Node, effect: Cosign) -> None:
+        """Add a signature; the last that is needed executes the payment, in vain or not, or is never heard of."""
+        payout, number = effect.payout, effect.number
+        signers = self.signers.setdefault(number, set())
+        signers.add(node.place)
+        lost = (number * 37 + self.schedule.seed) % 100 < self.schedule.refusals
+        vain = (number * 53 + self.schedule.seed) % 100 < self.schedule.refusals
+        enough = len(signers) >= self.state.money.keys.required
+        if enough and number not in self.executed and self.now < payout.expires and not lost:
+            moves = {} if vain else dict(payout.payees) | {TREASURY: -sum(a for _, a in payout.payees)}
+            result = "ACCOUNT_DELETED" if vain else "SUCCESS"
+            self.ledger.put(self.now, TREASURY, moves, payout.memo, result=result)
+            self.executed[number] = self.ledger.transfers[-1]
+        self.watch(node, effect, node.life)
+
+    def watch(self, node: Node, effect: Cosign, life: int) -> None:
+        """Tell a participant what the mirror shows of a payment, once it does."""
+        done = self.executed.get(effect.number)
+        if node.life != life:
+            return
+        if done is not None:
+            self.feed(node, Executed(effect.number, done.id, done.succeeded))
+        elif self.now > effect.payout.expires + EXPIRY_MARGIN:
+            self.feed(node, Executed(effect.number, None, False))
+        else:
+            self.at(SECOND, lambda: self.watch(node, effect, life))
 
     def send(self, node: Node, effect: Send) -> None:
         if isinstance(effect.message, Vote) and self.is_honest(node.place):
@@ -310,7 +379,7 @@ class Simulation:
         stamp = self.topic.put(raw, self.now)
         end = len(self.topic.messages)
         try:
-            self.reader, effects = step(self.reader, Recorded(raw, stamp), Nanoseconds(self.now))
+            self.reader, effects = step(self.reader, self.recorded(raw, stamp), Nanoseconds(self.now))
         except ProtocolError as error:
             if honest and not isinstance(error, Ignore):
                 raise AssertionError(f"the record of an honest participant is invalid: {error}") from error
@@ -321,6 +390,12 @@ class Simulation:
         for node in self.alive:
             wait = self.random.randint(1, LATENCY)
             self.at(wait, lambda node=node: self.catch_up(node, end) if node.life else None)
+
+    def recorded(self, raw: bytes, stamp: Stamp) -> Recorded:
+        """A message with what the mirror has of the transfers that it names."""
+        return self.found.setdefault(
+            stamp.sequence, Recorded(raw, stamp, self.ledger.found(self.reader.state, raw, stamp))
+        )
 
     def endings(self) -> list[tuple[int, str, int, int, int]]:
         """Of each round that is over: number, ending, proposer, opening time, and lateness at the close."""

@@ -10,6 +10,7 @@ from protocol.messages import Choice, Contributor
 from protocol.rules import shuffled
 from protocol.state import Totals
 from tests.protocol.world import (
+    POOL,
     TOPIC,
     Run,
     account,
@@ -28,7 +29,7 @@ YES, NO, GONE, DONT_KNOW = Choice.APPROVE, Choice.REJECT, Choice.UNAVAILABLE, Ch
 @pytest.fixture
 def run():
     """Four members, round 1 open, rewards that tell one credit from another."""
-    return Run(4, reward_proposal=1000, reward_vote=7)
+    return Run(4, pool=POOL, reward_proposal=1000, reward_vote=7)
 
 
 # ---- genesis ----
@@ -74,8 +75,8 @@ def test_an_accepted_verdict_moves_the_head_and_pays(run):
     state = run.put(verdict(proposal, run.votes(proposal, YES, NO, YES), "accepted"))
     assert (state.head, state.head_size) == (proposal.body.candidate, 1000)
     assert state.totals == Totals(accepted=1)
-    assert state.credit_of(account(proposer)) == 1000
-    assert [state.credit_of(account(voter)) for voter in voters] == [7, 7, 7]
+    assert state.earned_by(account(proposer)) == 1000
+    assert [state.earned_by(account(voter)) for voter in voters] == [7, 7, 7]
     assert state.last.ending == "accepted"
     assert state.open.number == 2
     assert state.open.proposer == state.order[1]
@@ -90,21 +91,21 @@ def test_a_rejected_verdict_pays_the_votes_alone(run):
 
 
 def test_a_neutral_verdict_moves_no_money():
-    run = Run(4, reward_proposal=1000, reward_vote=7, min_approvals=2)
+    run = Run(4, pool=POOL, reward_proposal=1000, reward_vote=7, min_approvals=2)
     proposal = run.proposal()
     state = run.put(verdict(proposal, run.votes(proposal, YES, DONT_KNOW, DONT_KNOW), "neutral"))
-    assert (state.totals, state.credits, state.head) == (Totals(neutral=1), (), params().initial)
+    assert (state.totals, state.money.earned, state.head) == (Totals(neutral=1), (), params().initial)
 
 
 def test_contributors_share_the_reward():
-    run = Run(4, reward_proposal=1001)
+    run = Run(4, pool=POOL, reward_proposal=1001)
     shares = (
         Contributor(account=account(20), share=Ppm(500_000)),
         Contributor(account=account(21), share=Ppm(500_000)),
     )
     proposal = run.proposal(contributors=shares)
     state = run.put(verdict(proposal, run.votes(proposal, YES, YES), "accepted"))
-    assert (state.credit_of(account(20)), state.credit_of(account(21))) == (501, 500)
+    assert (state.earned_by(account(20)), state.earned_by(account(21))) == (501, 500)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_a_verdict_is_in_time_up_to_the_deadline(run):
 
 
 def test_a_replay_in_another_run_is_invalid(run):
-    other = Run(4, reward_proposal=1)
+    other = Run(4, pool=POOL, reward_proposal=1)
     proposal = run.proposal()
     for record in (
         propose(proposal),
@@ -321,25 +322,24 @@ def test_a_close_names_its_run_and_round(run):
 
 
 @pytest.mark.parametrize(
-    ("choices", "ending"),
+    ("choices", "ending", "reward"),
     [
-        ((), "closed"),
-        ((YES,), "accepted"),
-        ((NO,), "rejected"),
-        ((DONT_KNOW,), "accepted"),
-        ((YES, NO), "accepted"),
-        ((GONE, NO), "rejected"),
+        ((), "closed", 0),
+        ((YES,), "accepted", 1000),
+        ((NO,), "rejected", 0),
+        ((DONT_KNOW,), "accepted", 0),
+        ((YES, NO), "accepted", 0),  # as much lost as gained
+        ((GONE, NO), "rejected", 0),
     ],
 )
-def test_a_close_tallies_the_votes_on_the_topic(run, choices, ending):
+def test_a_close_tallies_the_votes_on_the_topic(run, choices, ending, reward):
     proposal = run.proposal()
     run.put(propose(proposal))
     for vote in run.votes(proposal, *choices):
         run.put(vote_record(proposal, vote))
     state = run.expire()
     assert state.last.ending == ending
-    paid = {"accepted": 1000 + 7 * len(choices), "rejected": 7 * len(choices), "closed": 0}
-    assert total(state) == paid[ending]
+    assert total(state) == reward + 7 * len(choices)
     assert state.head == (proposal.body.candidate if ending == "accepted" else params().initial)
 
 
@@ -352,7 +352,7 @@ def test_two_proposals_decide_nothing_at_the_close(run):
         run.put(propose(third))
     assert len(run.current.proposals) == 2
     state = run.expire()
-    assert (state.last.ending, state.last.proposal, state.credits) == ("closed", None, ())
+    assert (state.last.ending, state.last.proposal, state.money.earned) == ("closed", None, ())
 
 
 def test_a_proposer_of_two_can_still_be_judged_by_a_verdict_on_one(run):
@@ -369,7 +369,7 @@ def test_a_pass_ends_the_round_for_free(run):
     proposer = run.current.proposer
     state = run.put(run.pass_turn())
     assert state.totals == Totals(passed=1)
-    assert state.credits == ()
+    assert state.money.earned == ()
     assert proposer in state.last.present
     assert state.open.number == 2
 

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from protocol.errors import Ignore, Invalid, ProtocolError
 from protocol.fields import canonical
 from protocol.fold import apply, read
-from protocol.ids import SECOND
+from protocol.ids import SECOND, Ppm
 from protocol.messages import Choice
-from protocol.records import parse_record
+from protocol.parse import parse_record
 from protocol.rules import close_tally, count_of, tally
-from tests.protocol.world import TOPIC, Run, fold, propose, total, verdict, vote_record
+from tests.protocol.world import POOL, TOPIC, Run, fold, propose, total, verdict, vote_record
 
 CHOICES = st.sampled_from(Choice)
 ENDINGS = ("accepted", "rejected", "neutral")
+LARGE = dict.fromkeys(Choice, Ppm(50_000))
+"""What every voter says that it found: then each accepted proposal with a vote earns the whole reward."""
 
 
 @dataclass
@@ -24,25 +26,47 @@ class Ledger:
 
     endings: dict = field(default_factory=dict)
     votes: dict = field(default_factory=dict)
+    unsure: dict = field(default_factory=dict)
+    rewarded: set = field(default_factory=set)
 
     def look(self, state):
+        self.note_contradictions(state)
         last = state.last
         if last is not None:
             assert self.endings.setdefault(last.number, last.ending) == last.ending, "two outcomes"
             assert len(last.votes) >= self.votes.get(last.number, 0)
             assert len({vote.body.voter for vote in last.votes}) == len(last.votes)
             self.votes[last.number] = len(last.votes)
+            if last.ending == "accepted" and self.has_gain(last):
+                self.rewarded.add(last.number)
         totals = state.totals
         by_ending = {name: list(self.endings.values()).count(name) for name in set(self.endings.values())}
         assert {k: v for k in totals.__slots__ if (v := getattr(totals, k))} == by_ending
         assert sorted(self.endings) == list(range(1, len(self.endings) + 1)), "a round is missing"
         paid = sum(self.votes[n] for n, e in self.endings.items() if e in ("accepted", "rejected"))
         params = state.params
-        assert total(state) == totals.accepted * params.reward_proposal + paid * params.reward_vote
+        assert total(state) == len(self.rewarded) * params.reward_proposal + paid * params.reward_vote
         if state.open is not None:
             assert state.open.members
             assert state.open.proposer in state.open.members
             assert state.open.number == len(self.endings) + 1
+
+    def note_contradictions(self, state):
+        """Keep each vote on the topic by round, to know whose were contradicted."""
+        current = state.open
+        if current is not None:
+            seen = self.unsure.setdefault(current.number, {})
+            for vote in current.votes:
+                seen.setdefault(vote.body.voter, vote.body)
+            seen.update(dict.fromkeys(current.doubled))
+
+    def has_gain(self, last):
+        """Whether a vote counts for the gain: all say that it is large, so one is enough."""
+        seen = self.unsure.get(last.number, {})
+        return any(
+            vote.body.choice is not Choice.UNAVAILABLE and seen.get(vote.body.voter, vote.body) == vote.body
+            for vote in last.votes[: last.counted]
+        )
 
 
 def pool(run, choices):
@@ -79,8 +103,14 @@ def feed(run, record, at=None):
 @settings(max_examples=150, deadline=None)
 def test_no_interleaving_gives_two_outcomes_and_all_folds_are_equal(size, rounds, inactive_after, random):
     run = Run(
-        size, reward_proposal=101, reward_vote=7, inactive_after=inactive_after, min_approvals=int(size > 3)
+        size,
+        pool=POOL,
+        reward_proposal=101,
+        reward_vote=7,
+        inactive_after=inactive_after,
+        min_approvals=int(size > 3),
     )
+    run.gains = LARGE
     ledger, stale = Ledger(), []
     for choices in rounds:
         records = pool(run, choices) + random.sample(stale, min(4, len(stale)))
@@ -95,15 +125,15 @@ def test_no_interleaving_gives_two_outcomes_and_all_folds_are_equal(size, rounds
             run.expire()
             ledger.look(run.now)
     messages = run.topic.messages
-    assert fold(messages) == run.now
+    assert fold(messages, run.ledger) == run.now
     state, effective = None, []
     for raw, stamp in messages:
         try:
-            state = read(state, TOPIC, raw, stamp)
+            state = read(state, TOPIC, raw, stamp, run.ledger.found(state, raw, stamp))
             effective.append((raw, stamp))
         except ProtocolError:
             pass
-    assert fold(effective) == run.now, "what is ignored or invalid leaves no trace"
+    assert fold(effective, run.ledger) == run.now, "what is ignored or invalid leaves no trace"
 
 
 @given(
@@ -175,7 +205,8 @@ def draw_record(run, operation, data):
 @given(st.integers(1, 4), st.integers(0, 6), st.lists(OPERATIONS, min_size=4, max_size=40), st.data())
 @settings(max_examples=400, deadline=None)
 def test_any_sequence_gives_a_state_or_ignore_or_invalid(size, max_rounds, operations, data):
-    run = Run(size, reward_proposal=101, reward_vote=7, inactive_after=1, max_rounds=max_rounds)
+    run = Run(size, pool=POOL, reward_proposal=101, reward_vote=7, inactive_after=1, max_rounds=max_rounds)
+    run.gains = LARGE
     ledger = Ledger()
     for operation in operations:
         raw = draw_record(run, operation, data)
@@ -186,8 +217,10 @@ def test_any_sequence_gives_a_state_or_ignore_or_invalid(size, max_rounds, opera
         ledger.look(run.now)
         if effective:
             hash(run.now)
-            assert apply(before, parse_record(raw), run.topic.messages[-1][1]) == run.now
-    assert fold(run.topic.messages) == run.now
+            stamp = run.topic.messages[-1][1]
+            found = run.ledger.found(before, raw, stamp)
+            assert apply(before, parse_record(raw), stamp, found) == run.now
+    assert fold(run.topic.messages, run.ledger) == run.now
 
 
 @given(st.binary(max_size=200), st.booleans())

@@ -8,6 +8,7 @@ from protocol.messages import Choice
 from protocol.rules import shuffled
 from protocol.state import state_digest
 from tests.protocol.world import (
+    POOL,
     Run,
     account,
     fold,
@@ -23,7 +24,7 @@ YES, NO, GONE, DONT_KNOW = Choice.APPROVE, Choice.REJECT, Choice.UNAVAILABLE, Ch
 @pytest.fixture
 def run():
     """Four members, round 1 open, rewards that tell one credit from another."""
-    return Run(4, reward_proposal=1000, reward_vote=7)
+    return Run(4, pool=POOL, reward_proposal=1000, reward_vote=7)
 
 
 # ---- late votes ----
@@ -37,7 +38,7 @@ def test_a_late_vote_is_credited_once(run, choices, ending):
     record = vote_record(proposal, run.vote(proposal, late, DONT_KNOW))
     state = run.put(record)
     assert total(state) == before + 7
-    assert state.credit_of(account(late)) == 7
+    assert state.earned_by(account(late)) == 7
     assert late in state.last.present
     assert state.last.counted == 2
     for again in (record, vote_record(proposal, run.vote(proposal, late, YES))):
@@ -60,7 +61,7 @@ def test_a_late_vote_in_an_unpaid_round_counts_as_attendance_alone(run):
     run.put(propose(proposal))
     run.expire()
     state = run.put(vote_record(proposal, run.vote(proposal, 0 if proposal.body.proposer else 1)))
-    assert state.credits == ()
+    assert state.money.earned == ()
     assert len(state.last.present) == 2
 
 
@@ -84,7 +85,7 @@ def test_a_wrong_late_vote_has_no_effect(run):
 
 
 def test_max_rounds_ends_the_run():
-    run = Run(3, max_rounds=2, reward_vote=5)
+    run = Run(3, pool=POOL, max_rounds=2, reward_vote=5)
     run.accept()
     proposal, voters = run.proposal(), run.voters
     stale = [run.close(), run.pass_turn(), run.present(0), propose(proposal)]
@@ -136,4 +137,4 @@ def test_what_had_no_effect_can_be_left_out(run):
     with pytest.raises(Ignore):
         run.put(b"hello")
     run.accept()
-    assert fold(run.topic.messages) == run.now
+    assert fold(run.topic.messages, run.ledger) == run.now

@@ -11,13 +11,12 @@ from protocol.errors import Ignore, Invalid, ProtocolError
 from protocol.fields import MAX_INTEGER, canonical, canonical_json
 from protocol.ids import Digest, Ppm, Signature, base64url, digest_of
 from protocol.messages import Choice
+from protocol.parse import MAX_RECORD, parse_record
 from protocol.records import (
-    MAX_RECORD,
     Genesis,
     Member,
     VerdictRecord,
     entry_of,
-    parse_record,
     proposal_of,
     vote_entry_of,
     vote_of,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.ids import AccountId, Ppm, RunningHash, Tinybar, base64url
-from protocol.messages import Choice, Contributor
+from protocol.messages import Choice
 from protocol.rules import (
     MIN_DEADBAND,
     Count,
@@ -216,10 +216,7 @@ def test_in_an_epoch_every_active_place_has_one_turn(size, seed, data):
 def test_split_reward_conserves_to_the_tinybar(reward, cuts):
     points = sorted({0, 1_000_000, *cuts})
     shares = [b - a for a, b in pairwise(points)]
-    contributors = [
-        Contributor(account=AccountId(f"0.0.{i}"), share=Ppm(share)) for i, share in enumerate(shares)
-    ]
-    parts = split_reward(Tinybar(reward), contributors)
+    parts = split_reward(Tinybar(reward), [(AccountId(f"0.0.{i}"), share) for i, share in enumerate(shares)])
     assert sum(amount for _, amount in parts) == reward
     for (_, amount), share in list(zip(parts, shares, strict=True))[1:]:
         assert amount == reward * share // 1_000_000

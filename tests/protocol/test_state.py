@@ -4,11 +4,13 @@ from dataclasses import fields, replace
 
 import pytest
 
-from protocol.ids import Digest, Tinybar
+from protocol.ids import Digest, Nanoseconds, Round, Tinybar
+from protocol.money import Refusal, Settlement, TreasuryKeys, Unbonding
+from protocol.records import Member
 from protocol.state import RunState, Totals, state_digest
-from tests.protocol.world import Run, account, blob, fold
+from tests.protocol.world import PEERS, POOL, START, Run, account, blob, fold
 
-STATE = Run(4, reward_vote=3, reward_proposal=10).accept()
+STATE = Run(4, pool=POOL, reward_vote=3, reward_proposal=10).accept()
 OTHER = {
     "run": blob("other run"),
     "head": blob("other head"),
@@ -17,18 +19,19 @@ OTHER = {
     "epoch": STATE.epoch + 1,
     "absent": (0, 1, 0, 0),
     "inactive": frozenset({2}),
-    "credits": ((account(0), Tinybar(1)),),
+    "params": STATE.params.model_copy(update={"reward_vote": Tinybar(4)}),
+    "roster": (*STATE.roster[:3], Member(peer=PEERS[3], account=account(9))),
+    "seats": replace(STATE.seats, amendments=1),
+    "money": replace(STATE.money, fees=Tinybar(1)),
     "totals": Totals(accepted=2),
 }
 # What the digest leaves out, and why that is safe.
 NOT_COVERED = {
     "topic": "named by the genesis, whose digest the run is",
-    "params": "named by the genesis",
-    "roster": "named by the genesis",
     "head_size": "follows from the proposal that the head came from",
     "returning": "empty at every opening",
     "open": "the round in progress: the opening holds the digest, not the other way round",
-    "last": "a window on late votes; what comes of it is in credits and absent at the next opening",
+    "last": "a window on late votes; what comes of it is in money and absent at the next opening",
 }
 
 
@@ -42,6 +45,72 @@ def test_the_digest_differs_when_a_field_does(name):
     assert state_digest(replace(STATE, **{name: OTHER[name]})) != state_digest(STATE)
 
 
+SOME = ((account(0), Tinybar(1)),)
+OTHER_SEATS = {
+    "terms": (1, 2, 1, 1),
+    "vacant": frozenset({1}),
+    "joining": frozenset({1}),
+    "leaving": frozenset({1}),
+    "expelled": frozenset({1}),
+    "amendments": 1,
+    "pending": (STATE.params,),
+}
+OTHER_MONEY = {
+    "treasury": account(7),
+    "keys": TreasuryKeys(4, (0, 1, 2, 3)),
+    "stakes": (Tinybar(0), Tinybar(1), Tinybar(0), Tinybar(0)),
+    "deposits": Tinybar(1),
+    "pool": Tinybar(1),
+    "fees": Tinybar(1),
+    "unbonding": (Unbonding(0, Tinybar(1), Round(3)),),
+    "owed": SOME,
+    "paid": SOME,
+    "earned": SOME,
+    "funds": SOME,
+    "used": frozenset(),
+    "settlement": Settlement(1, 2, START, SOME, Tinybar(1), START, None),
+    "settlements": 1,
+    "rotations": 1,
+    "snapshot_round": 1,
+    "queue": (account(0),),
+    "alone": frozenset({account(0)}),
+    "refusals": (Refusal(account(0), 1, Round(2)),),
+}
+AFTER_THE_END = {"ending", "wound_up"}
+"""There is no opening that could name them."""
+
+
+@pytest.mark.parametrize(("name", "others"), [("seats", OTHER_SEATS), ("money", OTHER_MONEY)])
+def test_every_field_of_seats_and_money_is_in_the_digest(name, others):
+    part = getattr(STATE, name)
+    assert {field.name for field in fields(part)} == set(others) | (AFTER_THE_END & set(part.__slots__))
+    digests = {state_digest(STATE)}
+    for field, value in others.items():
+        digests.add(state_digest(replace(STATE, **{name: replace(part, **{field: value})})))
+    assert len(digests) == 1 + len(others)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": 2},
+        {"sequence": 3},
+        {"opened": Nanoseconds(START + 1)},
+        {"payees": ()},
+        {"reserve": Tinybar(2)},
+        {"expires": Nanoseconds(START + 1)},
+        {"keys": TreasuryKeys(3, (0, 1, 2))},
+    ],
+)
+def test_every_field_of_an_open_settlement_is_in_the_digest(change):
+    settlement = OTHER_MONEY["settlement"]
+    one, other = (
+        replace(STATE, money=replace(STATE.money, settlement=each))
+        for each in (settlement, replace(settlement, **change))
+    )
+    assert state_digest(one) != state_digest(other)
+
+
 @pytest.mark.parametrize("ending", ["accepted", "rejected", "neutral", "closed", "passed"])
 def test_the_digest_differs_for_each_total(ending):
     digests = {state_digest(replace(STATE, totals=Totals(**{ending: n}))) for n in range(3)}
@@ -49,8 +118,8 @@ def test_the_digest_differs_for_each_total(ending):
 
 
 def test_amounts_have_no_upper_bound():
-    rich = replace(STATE, credits=((account(0), Tinybar(2**70)),))
-    richer = replace(STATE, credits=((account(0), Tinybar(2**70 + 1)),))
+    rich = replace(STATE, money=replace(STATE.money, pool=Tinybar(2**70)))
+    richer = replace(STATE, money=replace(STATE.money, pool=Tinybar(2**70 + 1)))
     assert state_digest(rich) != state_digest(richer)
 
 
@@ -72,4 +141,4 @@ def test_the_opening_carries_the_digest():
 def test_places_and_credits_of_strangers():
     assert STATE.place_of("nobody") is None
     assert [STATE.place_of(member.peer) for member in STATE.roster] == [0, 1, 2, 3]
-    assert STATE.credit_of("0.0.1") == 0
+    assert STATE.earned_by("0.0.1") == 0

@@ -1,7 +1,10 @@
 """step: what one participant does about each event."""
 
+from dataclasses import replace
+
 import pytest
 
+from protocol.duties import advance
 from protocol.errors import Ignore, Invalid
 from protocol.ids import SECOND, Nanoseconds, Ppm, Round
 from protocol.messages import Choice
@@ -43,6 +46,15 @@ def voter(run):
 @pytest.fixture
 def proposer(run):
     return Peer(run, run.current.proposer)
+
+
+def test_who_has_left_asks_nobody_for_the_head(run):
+    peer = Peer(run, run.voters[0], head=False)
+    assert only(peer.effects, Fetch).digest == HEAD
+    view = replace(peer.view, fetching=frozenset())
+    seats = replace(view.state.seats, vacant=frozenset({peer.place}))
+    assert advance(view, peer.now)[1] != ()
+    assert advance(replace(view, state=replace(view.state, seats=seats)), peer.now)[1] == ()
 
 
 # ---- the proposer ----
@@ -214,15 +226,43 @@ def test_votes_that_come_before_their_proposal_wait_for_it(run, voter):
     assert len(voter.view.work.votes) == 2
 
 
-def test_a_second_proposal_is_ignored_whoever_brings_it(run, voter):
+def test_a_second_proposal_is_evidence_against_its_author_not_against_who_brings_it(run, voter):
     """The one who repeats it to us may have heard of no other."""
     first, second = run.proposal("one"), run.proposal("two")
     voter.hear(first)
     with pytest.raises(Ignore, match="know"):
         voter.hear(first, sender=run.voters[1])
-    with pytest.raises(Ignore, match="second, different"):
-        voter.hear(second, sender=run.voters[1])
+    voter.hear(second, sender=run.voters[1])
     assert voter.view.work.proposal == first
+    (charge,) = voter.view.charges
+    assert charge.record.member == run.current.proposer
+    voter.hear(run.proposal("three"))
+    assert voter.view.charges == (charge,)
+    run.put(charge.record)
+    assert run.now.seats.expelled == {run.current.proposer}
+    voter.sync()
+    assert not voter.view.charges
+
+
+def test_a_second_vote_is_evidence(run, voter):
+    proposal, liar = run.proposal(), run.voters[1]
+    voter.hear(run.vote(proposal, liar, Choice.APPROVE))
+    voter.hear(run.vote(proposal, liar, Choice.APPROVE))
+    assert not voter.view.charges
+    voter.hear(run.vote(proposal, liar, Choice.REJECT))
+    effects = voter.feed(Tick(), at=voter.now + run.genesis.params.window)
+    record = only([e for e in effects if e.record.op == "fault"], Submit).record
+    run.put(record)
+    assert run.now.seats.expelled == {liar}
+
+
+def test_a_pass_after_a_proposal_that_was_sent_is_evidence(run, voter):
+    proposal, proposer = run.proposal(), run.current.proposer
+    voter.hear(proposal)
+    run.put(run.pass_turn())
+    voter.sync()
+    run.put(voter.view.charges[0].record)
+    assert run.now.seats.expelled == {proposer}
 
 
 def test_wrong_messages_are_invalid(run, voter):

@@ -1,14 +1,17 @@
 """step: several participants under virtual time; what holds whatever goes wrong (SPEC.md, Properties)."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.ids import SECOND
+from protocol.money import liabilities
 from protocol.step import MAX_FAILURES
 from protocol.timing import CLOSE_MARGIN
 from tests.protocol.simulation import LATENCY, Schedule, Simulation
-from tests.protocol.world import START, fold
+from tests.protocol.world import POOL, START, TREASURY, fold, is_conserved
 
 WINDOW = 60 * SECOND
 DECIDED = ("accepted", "rejected", "neutral")
@@ -50,11 +53,14 @@ def check(simulation):
     for number, ending, _, _, late in simulation.endings():
         assert late <= margin(schedule.size), f"round {number} {ending} too late"
         assert (late > 0) == (ending == "closed") or ending in DECIDED
-    assert fold(simulation.topic.messages) == simulation.state
+    assert fold(simulation.topic.messages, simulation.ledger) == simulation.state
+    assert is_conserved(simulation.state)
+    assert simulation.state.seats.expelled <= schedule.faulty
     for node in simulation.alive:
         for (_, number, name), times in node.done.items():
             most = {"Train": MAX_FAILURES, "Score": MAX_FAILURES, "Sign": 3, "Adopt": 2, "Fetch": 60}
             most |= {"propose": 1, "vote": 3, "pass": 1, "present": 1, "verdict": 8, "close": 8, "Send": 30}
+            most |= {"fault": 8 * schedule.size, "settle": 60, "settled": 60, "failed": 60, "Cosign": 40}
             assert times <= most[name], f"{times} {name} of {node.place} in round {number}"
     return simulation
 
@@ -77,6 +83,32 @@ def test_every_round_ends_in_time_and_after_healing_rounds_are_decided(schedule)
 @settings(QUIET, max_examples=25)
 def test_with_a_third_that_lie_every_round_ends_in_time_and_no_honest_one_is_blamed(schedule):
     check(Simulation(schedule).run(8))
+
+
+def test_who_lies_to_some_is_thrown_out():
+    schedule = Schedule(size=7, faulty=frozenset({2, 5}), params={"stake_min": 5})
+    simulation = Simulation(schedule).run(12)
+    assert simulation.state.seats.expelled == schedule.faulty
+
+
+@given(schedules(lies=True), st.integers(0, 40))
+@settings(QUIET, max_examples=25)
+def test_what_is_owed_is_paid_once_and_stakes_come_back(schedule, refusals):
+    """Also when the ledger fails payments, and when members crash, lie, or hear of little."""
+    params = schedule.params | {"settle_every": 2, "max_rounds": 6, "settle_window": 60}
+    schedule = replace(schedule, params=params, pool=POOL, refusals=refusals)
+    simulation = check(Simulation(schedule).run(6))
+    while simulation.state.money.owed or not simulation.state.money.wound_up:
+        assert simulation.advance(), "somebody is owed for ever"
+    money = simulation.state.money
+    paid = [t for t in simulation.ledger.transfers if t.succeeded and t.moved(TREASURY) < 0]
+    assert len({t.memo for t in paid}) == len(paid)
+    assert {t.memo for t in paid} <= {str(stamp.sequence) for stamp, _ in simulation.states}
+    balance = sum(t.moved(TREASURY) for t in simulation.ledger.transfers)
+    assert balance == liabilities(money)
+    for account, amount in money.paid:
+        assert amount == sum(t.moved(account) for t in paid)
+    check(simulation)
 
 
 @pytest.mark.slow

@@ -6,9 +6,10 @@ from typing import Any
 
 import coincurve
 
+from protocol.deposits import deposit_memo
 from protocol.errors import ProtocolError
 from protocol.fields import Model, canonical
-from protocol.fold import read
+from protocol.fold import lookup, read
 from protocol.ids import (
     SECOND,
     AccountId,
@@ -18,13 +19,17 @@ from protocol.ids import (
     Ppm,
     PublicKey,
     RunningHash,
+    Tinybar,
     TopicId,
     base64url,
     digest_of,
     peer_id_of,
 )
 from protocol.messages import Choice, Contributor, Proposal, ProposalBody, Vote, VoteBody
+from protocol.money import liabilities, total_of
 from protocol.params import LearnerRef, Params
+from protocol.parse import parse_record
+from protocol.payments import FundRecord, TopupRecord
 from protocol.records import (
     CloseRecord,
     Genesis,
@@ -36,6 +41,7 @@ from protocol.records import (
     PresentRecord,
     ProposeRecord,
     Stamp,
+    TreasuryEntry,
     VerdictRecord,
     VoteRecord,
     entry_of,
@@ -43,8 +49,17 @@ from protocol.records import (
 )
 from protocol.signing import sign
 from protocol.state import OpenRound, RunState
+from protocol.transfers import SCHEDULED, Lookup, Named, TransactionId, Transfer
 
 TOPIC = TopicId("0.0.1001")
+TREASURY = AccountId("0.0.1002")
+FUNDER = AccountId("0.0.1003")
+COLLECTOR = AccountId("0.0.98")
+FEE = Tinybar(1_000)
+GAINS = {Choice.APPROVE: Ppm(50_000), Choice.REJECT: Ppm(-50_000)}
+"""What voters say that they found, unless a test says otherwise."""
+POOL = Tinybar(10**12)
+"""What a run's pool holds unless a test says otherwise: more than it ever spends."""
 START = Nanoseconds(1_700_000_000 * SECOND)
 SECRETS = tuple(hashlib.sha256(b"test key %d" % i).digest() for i in range(40))
 
@@ -72,7 +87,8 @@ def params(**changes: Any) -> Params:
 
 def genesis(size: int, topic: TopicId = TOPIC, **changes: Any) -> Genesis:
     roster = tuple(Member(peer=PEERS[place], account=account(place)) for place in range(size))
-    return Genesis(topic=topic, params=params(**changes), roster=roster)
+    treasury = TreasuryEntry(account=TREASURY, required=size // 2 + 1)
+    return Genesis(topic=topic, params=params(**changes), roster=roster, treasury=treasury)
 
 
 def running_hash(sequence: int, raw: bytes, before: bytes = b"") -> RunningHash:
@@ -95,15 +111,67 @@ class Topic:
         return stamp
 
 
+class Ledger:
+    """The transfers that a mirror would show."""
+
+    def __init__(self) -> None:
+        self.transfers: list[Transfer] = []
+
+    def put(
+        self, time: int, payer: AccountId, moves: dict[AccountId, int], memo: str, **changes: Any
+    ) -> TransactionId:
+        """Make a transfer, charged to its payer; its id."""
+        fee = changes.pop("fee", FEE)
+        scheduled = SCHEDULED if payer == TREASURY else ""
+        identity = TransactionId(f"{payer}-{time // SECOND}-{len(self.transfers):09}{scheduled}")
+        moves = dict(moves)
+        moves[payer] = moves.get(payer, 0) - fee
+        moves[COLLECTOR] = moves.get(COLLECTOR, 0) + fee
+        fields: dict[str, Any] = {
+            "id": identity,
+            "name": "CRYPTOTRANSFER",
+            "result": "SUCCESS",
+            "time": Nanoseconds(time),
+            "memo": memo,
+            "fee": fee,
+            "moves": tuple(sorted(moves.items())),
+        }
+        self.transfers.append(Transfer(**(fields | changes)))
+        return self.transfers[-1].id
+
+    def find(self, wanted: Lookup | None) -> tuple[Transfer, ...]:
+        """What a lookup gives."""
+        if wanted is None:
+            return ()
+        if isinstance(wanted, Named):
+            return tuple(each for each in self.transfers if each.id == wanted.id)[:1]
+        return tuple(
+            each
+            for each in self.transfers
+            if each.moved(wanted.account) < 0 and wanted.since <= each.time <= wanted.until
+        )
+
+    def found(self, state: RunState | None, raw: bytes, stamp: Stamp) -> tuple[Transfer, ...]:
+        """What a reader hands the fold with a message."""
+        try:
+            return self.find(lookup(state, parse_record(raw), stamp))
+        except ProtocolError:
+            return ()
+
+
 class Run:
     """A run as one reader sees it, and the means to put records on its topic."""
 
-    def __init__(self, size: int = 4, **changes: Any) -> None:
+    def __init__(self, size: int = 4, pool: int = 0, **changes: Any) -> None:
         self.topic = Topic()
+        self.ledger = Ledger()
         self.time: int = START
+        self.gains = GAINS
         self.genesis = genesis(size, **changes)
         self.state: RunState | None = None
         self.put(self.genesis)
+        if pool:
+            self.fund(pool)
 
     @property
     def now(self) -> RunState:
@@ -127,10 +195,11 @@ class Run:
         stamp = self.topic.put(raw, self.time)
         before = self.state
         try:
-            self.state = read(before, TOPIC, raw, stamp)
+            self.state = read(before, TOPIC, raw, stamp, self.ledger.found(before, raw, stamp))
         except ProtocolError:
             assert self.state is before
             raise
+        assert is_conserved(self.state)
         return self.state
 
     def proposal(self, name: str = "candidate", by: int | None = None, **changes: Any) -> Proposal:
@@ -166,7 +235,7 @@ class Run:
             "proposal": on.body.digest(),
             "voter": voter,
             "choice": choice,
-            "gain": Ppm(0),
+            "gain": self.gains.get(choice, Ppm(0)),
         }
         body = VoteBody(**(fields | changes))
         return Vote(body=body, signature=sign(SECRETS[voter if by is None else by], "vote", body))
@@ -197,6 +266,27 @@ class Run:
         votes = self.votes(proposal, *[Choice.APPROVE] * len(self.voters))
         return self.put(verdict(proposal, votes, "accepted"))
 
+    def pay(self, op: str, by: str, amount: int, payer: AccountId = FUNDER, **changes: Any) -> TransactionId:
+        """A transfer to the treasury on the ledger, a second after what was last on the topic."""
+        self.time += SECOND
+        memo = deposit_memo(self.now.run, op, by)
+        return self.ledger.put(self.time, payer, {payer: -amount, TREASURY: amount}, memo, **changes)
+
+    def fund(self, amount: int) -> RunState:
+        """Give money to the pool."""
+        return self.put(
+            FundRecord(
+                run=self.now.run, account=FUNDER, amount=amount, transaction=self.pay("fund", FUNDER, amount)
+            )
+        )
+
+    def topup(self, place: int, amount: int) -> RunState:
+        """Give money to a member's stake."""
+        transaction = self.pay("topup", PEERS[place], amount)
+        return self.put(
+            TopupRecord(run=self.now.run, peer=PEERS[place], amount=amount, transaction=transaction)
+        )
+
     def expire(self) -> RunState:
         """Close the open round a second after its deadline."""
         return self.put(self.close(), at=self.current.deadline + SECOND)
@@ -217,15 +307,24 @@ def propose(proposal: Proposal) -> ProposeRecord:
 
 
 def total(state: RunState) -> int:
-    return sum(amount for _, amount in state.credits)
+    return sum(amount for _, amount in state.money.earned)
 
 
-def fold(messages: Sequence[tuple[bytes, Stamp]]) -> RunState | None:
+def is_conserved(state: RunState) -> bool:
+    """Whether each tinybar of the deposits is somewhere, and none is owed to the pool."""
+    money = state.money
+    amounts = (money.pool, money.fees, *money.stakes, *(amount for _, amount in (*money.owed, *money.paid)))
+    where = liabilities(money) + money.fees + total_of(money.paid)
+    return where == money.deposits and all(amount >= 0 for amount in amounts)
+
+
+def fold(messages: Sequence[tuple[bytes, Stamp]], ledger: Ledger | None = None) -> RunState | None:
     """The state after the messages of a topic, those without effect skipped."""
     state: RunState | None = None
+    ledger = ledger or Ledger()
     for raw, stamp in messages:
         try:
-            state = read(state, TOPIC, raw, stamp)
+            state = read(state, TOPIC, raw, stamp, ledger.found(state, raw, stamp))
         except ProtocolError:
             continue
     return state
