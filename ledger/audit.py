@@ -23,7 +23,7 @@ from protocol.fold import Found, apply, lookup, read
 from protocol.ids import Nanoseconds, PublicKey, TopicId
 from protocol.motions import FaultRecord
 from protocol.parse import Record, parse_record
-from protocol.records import PassRecord, Stamp
+from protocol.records import PassRecord
 from protocol.signing import Checker, checked_by, holds
 from protocol.state import ClosedRound, RunState
 from protocol.transfers import Lookup, TransactionId
@@ -68,11 +68,6 @@ class Judged:
     """The signatures that the fold asked about, in order."""
 
 
-def stamp_of(message: TopicMessage) -> Stamp:
-    """Where consensus put a message."""
-    return Stamp(message.sequence, message.time, message.running_hash)
-
-
 def is_record(raw: bytes) -> bool:
     """Whether some bytes are a record."""
     try:
@@ -95,7 +90,7 @@ def judge(state: RunState | None, message: TopicMessage, checker: Checker, find:
         checks.append((body, key, digest, signature))
         return checker(kind, body, key, digest, signature)
 
-    stamp = stamp_of(message)
+    stamp = message.stamp
     record: Record | None = None
     try:
         with checked_by(check):
@@ -186,7 +181,7 @@ class Audit:
             self.violations.append(Violation(sequence, f"{found.fault} (paid by {found.message.payer})"))
         elif self.state is not None:
             if before is not None and found.record is not None:
-                self.book.take(before, found.record, self.state, stamp_of(found.message))
+                self.book.take(before, found.record, self.state, found.message.stamp)
             self._note(self.state.last)
 
     def take_comparison(self, compared: Comparison) -> None:

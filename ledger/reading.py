@@ -11,7 +11,7 @@ from functools import partial
 import anyio
 from pydantic import ValidationError
 
-from ledger.audit import Audit, judge, stamp_of
+from ledger.audit import Audit, judge
 from ledger.chunks import Dropped
 from ledger.holding import Holding, check_holding
 from ledger.lookup import LAG, FileTransfers, MirrorTransfers, parts_of, transfer_of
@@ -138,7 +138,7 @@ class Reader:
         if not names_transfer(message.body):
             return ()
         with suppress(ProtocolError):
-            wanted = lookup(self._result.state, parse_record(message.body), stamp_of(message))
+            wanted = lookup(self._result.state, parse_record(message.body), message.stamp)
             if isinstance(wanted, Named):
                 self._names[wanted.id] = None
             return () if wanted is None else await (await self._transfers_at(message.time)).find(wanted)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.ids import AccountId, Nanoseconds, RunningHash, TopicId
+from protocol.records import Stamp
 
 
 class LedgerError(Exception):
@@ -32,6 +33,11 @@ class TopicMessage:
     """The topic's running hash after it."""
     payer: AccountId
     body: bytes
+
+    @property
+    def stamp(self) -> Stamp:
+        """Where consensus put it, as the fold is told."""
+        return Stamp(self.sequence, self.time, self.running_hash)
 
 
 class Topic(Protocol):

@@ -38,14 +38,13 @@ from ledger.pages import ScheduleEntry, ScheduleId, TransactionEntry, nanosecond
 from ledger.session import Refused
 from ledger.topic import LedgerError
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
+from protocol.settlement import EXPIRY_MARGIN
 from protocol.transfers import Payout, SharedKey, Transfer
 
 SCHEDULE_FEE_CAP = Tinybar(100_000_000)
 """The most that a schedule may cost who makes it, in fees."""
 PLACES = 8
 """Schedules that a payout may be looked for in, were others to take the first ones."""
-GRACE = Nanoseconds(10 * SECOND)
-"""How long after its expiry a schedule may still be executed: networks count in seconds, and tidy up later."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _OVER = {
@@ -149,11 +148,11 @@ class Treasury:
     async def outcome(self, payout: Payout) -> Transfer | None:
         """The transaction of a payout's, as the mirror shows it: the successful one, or else the last that failed.
 
-        None while there is none; once the mirror is past the payout's expiry and GRACE, there never will be.
+        None while there is none; once the mirror is past the payout's expiry and EXPIRY_MARGIN, there never will be.
         Raises LedgerError.
         """
         own: Transfer | None = None
-        until = Nanoseconds(payout.expires + GRACE)
+        until = Nanoseconds(payout.expires + EXPIRY_MARGIN)
         mirror = self._hedera.mirror
         for raw in await mirror.transactions(payout.treasury, payout.opened, until, debits=True):
             transfer = transfer_of(TransactionEntry.model_validate(raw))

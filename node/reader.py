@@ -32,7 +32,7 @@ async def read_topic(
         if message is None:
             await send(CaughtUp(), None)
             continue
-        stamp = stamp_of(message)
+        stamp = message.stamp
         found: tuple[Transfer, ...] = ()
         if names_transfer(message.body):
             found = await find(transfers, await current(), message.body, stamp)
@@ -51,8 +51,3 @@ async def find(
             log.warning("a transfer cannot be looked up yet", sequence=stamp.sequence, reason=str(error))
         await anyio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def stamp_of(message: TopicMessage) -> Stamp:
-    """Where consensus put a topic message."""
-    return Stamp(message.sequence, message.time, message.running_hash)

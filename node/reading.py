@@ -96,7 +96,7 @@ class Reading:
         return () if wanted is None else await self._transfers.find(wanted)
 
     async def _take(self, message: TopicMessage) -> None:
-        stamp = Stamp(message.sequence, message.time, message.running_hash)
+        stamp = message.stamp
         try:
             found = await found_for(self._transfers, self.state, message.body, stamp)
             self.state = read(self.state, self.topic, message.body, stamp, found)

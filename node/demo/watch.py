@@ -7,16 +7,16 @@ from typing import Any
 import anyio
 
 from ledger.follow import follow
-from ledger.lookup import MirrorTransfers, found_for
+from ledger.lookup import MirrorTransfers
 from ledger.mirror import Mirror
 from ledger.topic import LedgerError
 from node.demo.layout import Layout
 from node.demo.processes import read_events
+from node.reader import find
 from protocol.errors import ProtocolError
 from protocol.fold import read
 from protocol.ids import AccountId, Digest, Tinybar, TopicId
 from protocol.money import Settlement
-from protocol.records import Stamp
 from protocol.state import ClosedRound, RunState
 
 LAST_PAYMENTS_SECONDS = 60.0
@@ -82,9 +82,9 @@ async def watch_topic(
         async for message in follow(mirror, topic):
             if message is None:
                 continue
-            stamp = Stamp(message.sequence, message.time, message.running_hash)
+            stamp = message.stamp
             before = standing.state
-            found = await found_for(transfers, before, message.body, stamp)
+            found = await find(transfers, before, message.body, stamp)
             try:
                 standing.state = read(before, topic, message.body, stamp, found)
             except ProtocolError:

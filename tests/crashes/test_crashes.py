@@ -20,7 +20,6 @@ from ledger.mirror import Mirror
 from ledger.outbox import Message, Outbox
 from ledger.pages import TransactionEntry
 from ledger.topic import TopicMessage
-from node.reader import stamp_of
 from protocol.errors import ProtocolError
 from protocol.fold import read
 from protocol.ids import Tinybar
@@ -140,7 +139,7 @@ async def folded(mirror: Mirror, run: Settling, messages: list[TopicMessage]) ->
     """The last state, and the sequence numbers of what had an effect."""
     state, effects, transfers = None, set(), MirrorTransfers(mirror)
     for message in messages:
-        stamp = stamp_of(message)
+        stamp = message.stamp
         found = await found_for(transfers, state, message.body, stamp)
         try:
             state = read(state, run.topic, message.body, stamp, found)

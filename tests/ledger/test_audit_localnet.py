@@ -12,7 +12,6 @@ from anyio import from_thread, to_thread
 from click.testing import CliRunner
 
 import ledger.reading
-from ledger.audit import stamp_of
 from ledger.chunks import History
 from ledger.lookup import MirrorTransfers, found_for
 from node.cli.main import main
@@ -64,7 +63,7 @@ class RealRun(Run):
             async for entry in operator.mirror.messages(self.real, self.history.sequence):
                 for message in self.history.add(entry):
                     assert hasattr(message, "body")
-                    stamp = stamp_of(message)
+                    stamp = message.stamp
                     found = await found_for(self.transfers, self.state, message.body, stamp)
                     self.state = read(self.state, self.real, message.body, stamp, found)
                     if message.body == raw:

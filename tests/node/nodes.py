@@ -16,7 +16,6 @@ from node.journal import Journal
 from node.means import Means
 from node.net.memory import Network
 from node.net.transport import Transport
-from node.reader import stamp_of
 from protocol.deposits import deposit_memo
 from protocol.errors import ProtocolError
 from protocol.fields import canonical
@@ -87,13 +86,13 @@ class World:
     def opened(self) -> RunState:
         """The state after the genesis."""
         (message, *_) = self.topic.messages
-        return read(None, TOPIC, message.body, stamp_of(message), ())
+        return read(None, TOPIC, message.body, message.stamp, ())
 
     def with_effect(self, op: str) -> list[Record]:
         """The records of a kind that had an effect."""
         state, found = None, []
         for message in self.topic.messages:
-            stamp = stamp_of(message)
+            stamp = message.stamp
             transfers = self.ledger.found(state, message.body, stamp)
             with suppress(ProtocolError):
                 state = read(state, TOPIC, message.body, stamp, transfers)
