@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from node.net.frames import encoded
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Frame, Inbound
 from protocol.ids import Digest, PeerId, digest_of
 
 Pair = frozenset[PeerId]
@@ -191,3 +191,10 @@ class MemoryTransport:
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it until the network heals the two."""
         self._network.cut(self._peer, peer)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """The way to each admitted peer as it is now, by peer id."""
+        return tuple(
+            Contact(peer, None, self._network.is_connected(self._peer, peer), None, 0, 0, 0.0)
+            for peer in sorted(self.admitted - {self._peer})
+        )

@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from node.net.control import Limits, Link
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
+from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
 
 CONTROL = "/roundabout/control/1"
@@ -148,6 +148,22 @@ class Mesh:
         log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
         self._refused[peer] = anyio.current_time() + self._limits.refusal
         self._cut_off(peer, reason)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """The way to each admitted peer as it is now, by peer id."""
+        now = anyio.current_time()
+        return tuple(
+            Contact(
+                peer=peer,
+                address=self._addresses.get(peer),
+                is_connected=peer in self._links,
+                latency=None,
+                received=0,
+                sent=0,
+                refused_for=max(0.0, self._refused.get(peer, 0.0) - now),
+            )
+            for peer in sorted(self._admitted)
+        )
 
     def _cut_off(self, peer: PeerId, reason: str) -> None:
         if link := self._links.get(peer):

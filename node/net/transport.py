@@ -40,6 +40,24 @@ class Frame:
 Inbound = Connected | Disconnected | Frame
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a node knows of its way to a peer."""
+
+    peer: PeerId
+    address: str | None
+    """The multiaddr it is dialled at, or None where we wait to be dialled."""
+    is_connected: bool
+    latency: float | None
+    """Seconds of the last round trip on the control stream; None before the first."""
+    received: int
+    """Bytes from the peer, blobs included, since this node started."""
+    sent: int
+    """Bytes to the peer, likewise."""
+    refused_for: float
+    """Seconds for which it is still refused because it misbehaved; 0 when it is not."""
+
+
 class BlobSource(Protocol):
     """Where a transport finds the blobs it may serve."""
 
@@ -72,3 +90,6 @@ class Transport(Protocol):
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """The way to each admitted peer as it is now, by peer id."""
