@@ -83,7 +83,9 @@ def _scope_of_ip(ip: IPv4Address | IPv6Address) -> Scope:
 
 def own_scopes(addresses: Iterable[str]) -> frozenset[Scope]:
     """In which networks a node is that listens at, or announces, these addresses."""
-    return frozenset(map(scope_of, addresses)) - {Scope.NOWHERE, Scope.NAMED}
+    # Port 0, any free one, is as good as another here.
+    scopes = {scope_of(re.sub("/tcp/0$", "/tcp/1", address)) for address in addresses}
+    return frozenset(scopes - {Scope.NOWHERE, Scope.NAMED})
 
 
 def is_worth_a_dial(scope: Scope, source: Source, ours: frozenset[Scope]) -> bool:
