@@ -40,6 +40,8 @@ _LOOK_AGAIN = 60.0
 """Seconds after which it is looked whether this machine has other addresses; nobody tells."""
 _CLOSING = 5.0
 """Seconds that saying goodbye may take."""
+_GOODBYE = 1
+"""Seconds to live of a record that is taken back: none, of which zeroconf makes one."""
 _DNSADDR = re.compile(
     rb"dnsaddr[0-9]{0,2}=(/ip[46]/[0-9A-Fa-f:.]{2,45}/tcp/[0-9]{1,5})/p2p/([1-9A-Za-z]{32,64})"
 )
@@ -114,7 +116,7 @@ class _Ear(RecordUpdateListener):
     def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:
         """Pass on what concerns libp2p; a goodbye may be anybody's, and is not heeded."""
         for record in (update.new for update in records):
-            if isinstance(record, DNSText) and record.name.endswith(SERVICE):
+            if isinstance(record, DNSText) and record.name.endswith(SERVICE) and record.ttl > _GOODBYE:
                 for peer, addresses in sightings(record.text).items():
                     anyio.from_thread.run_sync(self._found, peer, addresses, token=self._token)
 

@@ -9,6 +9,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -16,7 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from node.net.addresses import AddressBook, Source
+from node.net.addresses import PER_SOURCE, AddressBook, Source
 from node.net.control import Limits, Link
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
 from node.net.frames import Budget
@@ -29,6 +30,8 @@ from protocol.ids import Digest, PeerId, unbase64url
 CONTROL = "/roundabout/control/1"
 BLOB = "/roundabout/blob/1"
 
+_STRANGERS = 256
+"""Peers who were seen on the local network and are not admitted: they may be, later."""
 _AHEAD = 2
 """Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
 
@@ -109,6 +112,8 @@ class Mesh:
         self._admitted: frozenset[PeerId] = frozenset()
         self._paces: dict[PeerId, Pace] = {}
         """Of the peers that are dialled, or would be if an address were known."""
+        self._sighted: dict[PeerId, tuple[str, ...]] = {}
+        """Where strangers were seen, the latest last."""
         self._together = Budget(limits.dials, 4 * limits.dials, anyio.current_time())
         self._reached: dict[PeerId, str] = {}
         """Where peers answered that we dialled and talk with."""
@@ -144,6 +149,8 @@ class Mesh:
         for peer in peers:
             said = self._configured.get(peer, ())
             self._book.tell(peer, Source.CONFIGURED, (said,) if isinstance(said, str) else said)
+            if peer in self._sighted:
+                self._book.tell(peer, Source.LAN, self._sighted.pop(peer))
             if peer not in self._paces:
                 # The smaller peer id goes first: two that dial at once hinder each other.
                 lag = 0.0 if self.peer < peer else self._limits.retry
@@ -157,10 +164,15 @@ class Mesh:
                 self._paces[peer].on_news()
 
     def on_sighting(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """Somebody who says to be this peer was seen on the local network; strangers are overlooked."""
+        """Somebody who says to be this peer was seen on the local network, and may just have come up."""
+        self._sighted.pop(peer, None)
         if peer in self._admitted:
             self._book.tell(peer, Source.LAN, addresses)
-            self._paces[peer].on_news()  # It has just come up, even where it always was.
+            self._paces[peer].on_news()
+        elif peer != self.peer:
+            self._sighted[peer] = tuple(islice(addresses, PER_SOURCE))
+            for oldest in list(self._sighted)[:-_STRANGERS]:
+                del self._sighted[oldest]
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.

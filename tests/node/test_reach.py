@@ -244,20 +244,40 @@ class Sighted:
         await anyio.sleep_forever()
 
 
-def test_sightings_concern_members_alone_and_are_news_where_nothing_is_new(tmp_path: Path) -> None:
+@asynccontextmanager
+async def sighting(directory: Path, known: Addresses) -> AsyncIterator[tuple[Wire, Found]]:
+    """A node on a local network, and the means to let it see somebody there."""
+    finder = Sighted()
+    async with opened(SMALL, known, directory, SLOW, finders=(finder,)) as wire:
+        await until(lambda: finder.found is not None)
+        assert finder.found is not None
+        yield wire, finder.found
+
+
+def test_a_sighting_is_news_even_where_nothing_is_new(tmp_path: Path) -> None:
     async def scenario() -> None:
-        finder = Sighted()
         with nobody() as closed:
-            known = {LARGE.peer: closed}
-            async with opened(SMALL, known, tmp_path, SLOW, finders=(finder,)) as one:
+            async with sighting(tmp_path, {LARGE.peer: closed}) as (one, found):
                 one.admit(frozenset({LARGE.peer}))
-                await until(lambda: finder.found is not None)
-                assert finder.found is not None
-                finder.found(MIDDLE.peer, ("/ip4/10.0.0.1/tcp/1",))
-                assert one._book.known(MIDDLE.peer) == ()
                 for count in range(1, 6):
                     await until(lambda count=count: one._book.known(LARGE.peer)[0].failures == count)
-                    finder.found(LARGE.peer, ())
+                    found(LARGE.peer, ())
+
+    play(scenario)
+
+
+def test_strangers_that_are_seen_cost_little_and_are_dialled_once_they_are_members(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sighting(tmp_path, {}) as (one, found):
+            for number in range(1_000):
+                found(PeerId(f"stranger {number}"), (f"/ip4/10.0.0.1/tcp/{number + 1}",) * 100)
+            found(LARGE.peer, ("/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"))
+            found(one.peer, ("/ip4/10.0.0.1/tcp/2",))
+            assert len(one._sighted) == 256
+            assert max(map(len, one._sighted.values())) <= 8
+            assert not one._book.known(LARGE.peer)
+            one.admit(frozenset({LARGE.peer}))
+            assert one._book.turn(LARGE.peer) == ("/ip4/10.0.0.1/tcp/1",)
 
     play(scenario)
 
