@@ -36,6 +36,7 @@ def _port(address: str) -> str:
 HostPort = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$"), AfterValidator(_port)
 ]
+HostName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,255}$")]
 Multiaddr = Annotated[
     str,
@@ -160,6 +161,17 @@ class LogSection(_Section):
     format: Literal["json", "text"] = "text"
 
 
+class OperatorSection(_Section):
+    """The operator's view of the node: API, metrics and dashboard over HTTP, read only."""
+
+    enabled: bool = True
+    """Whether there is one."""
+    listen: HostPort | None = None
+    """Where it listens; by default on 127.0.0.1, at port 8710 or, where that is taken, at any free one."""
+    hosts: Annotated[tuple[HostName, ...], Field(max_length=16)] = ()
+    """Further host names under which browsers may ask for it, such as a proxy's."""
+
+
 class Config(_Section):
     """One node's configuration; relative paths are relative to the file."""
 
@@ -170,6 +182,7 @@ class Config(_Section):
     learner: LearnerSection
     network: NetworkSection = NetworkSection()
     log: LogSection = LogSection()
+    operator: OperatorSection = OperatorSection()
 
 
 class MemberSection(_Section):
