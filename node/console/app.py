@@ -20,16 +20,18 @@ from node.console.metrics import CONTENT_TYPE, Metrics
 from node.console.queries import BadQuery, NoQuery, RoundsQuery, parse_query
 from node.console.schema import MemberList, RoundPage
 
+JAVASCRIPT = "text/javascript; charset=utf-8"
 PAGE = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
-    "app.js": "text/javascript; charset=utf-8",
-    "model.js": "text/javascript; charset=utf-8",
-    "words.js": "text/javascript; charset=utf-8",
-    "ring.js": "text/javascript; charset=utf-8",
-    "chart.js": "text/javascript; charset=utf-8",
-    "tables.js": "text/javascript; charset=utf-8",
+    "app.js": JAVASCRIPT,
+    "chart.js": JAVASCRIPT,
+    "dom.js": JAVASCRIPT,
+    "model.js": JAVASCRIPT,
+    "ring.js": JAVASCRIPT,
+    "tables.js": JAVASCRIPT,
+    "words.js": JAVASCRIPT,
 }
 """The files of the page, and what each is."""
 

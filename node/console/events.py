@@ -55,16 +55,15 @@ class EventStream:
             await board.wait(version, HEARTBEAT)
             await anyio.sleep(PAUSE)
             version, now = board.version, board.status()
-            change = difference(told, now)
-            news = b"" if change is None else event("change", change)
+            news = event("change", difference(told, now))
             if board.history.version > rounds:
                 news += _rounds(board, list(board.history.since(rounds)))
             rounds, told = board.history.version, now
-            await _put(send, news or b": nothing new\n\n")
+            await _put(send, news)
 
 
-def difference(before: Status, after: Status) -> Change | None:
-    """What a client that knows `before` must be told to know `after`; None when only time has passed."""
+def difference(before: Status, after: Status) -> Change:
+    """What a client that knows `before` must be told to know `after`."""
     changed: dict[str, Any] = {
         name: getattr(after, name)
         for name in ("node", "round", "totals", "heads", "money", "own")
@@ -73,8 +72,6 @@ def difference(before: Status, after: Status) -> Change | None:
     known = {member.place: member for member in before.members}
     members = tuple(member for member in after.members if known.get(member.place) != member)
     over = "round" in changed and after.round is None
-    if not changed and not members:
-        return None
     return Change(now_ms=after.now_ms, members=members, round_is_over=over, **changed)
 
 

@@ -41,6 +41,8 @@ class LivingRun(MoneyedRun):
     daemons: dict[int, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     options: dict[int, dict[str, object]] = field(default_factory=dict)
     """What each person's learner is told."""
+    operator: dict[int, dict[str, object]] = field(default_factory=dict)
+    """Each person's [operator]; by default they do without a view."""
     expected: set[int] = field(default_factory=set)
     """Daemons that should be running."""
 
@@ -63,6 +65,7 @@ class LivingRun(MoneyedRun):
             "learner": {"name": NAME},
             "learner.options": {"pause": 0.5} | self.options.get(person, {}),
             "log": {"format": "json"},
+            "operator": self.operator.get(person, {"enabled": False}),
         }
         home.mkdir(exist_ok=True)
         file, news = home / "node.toml", home / "news.toml"
