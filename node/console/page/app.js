@@ -41,7 +41,7 @@ function draw() {
   section("rounds", [model.latest(200), minute], () => show("rounds", tables.rounds(model, now)));
   section("chart", [model.latest(200), byId("chart").clientWidth], () => show("chart", ...chart(model, byId("chart").clientWidth)));
   section("heads", status.heads, () => show("heads", tables.heads(status)));
-  section("money", status.money, () => show("money", ...tables.money(status)));
+  section("money", [status.money, status.node.run], () => show("money", ...tables.money(status)));
   announce();
 }
 

@@ -15,8 +15,8 @@ export function chart(model, room) {
   if (rounds.length === 0) return [empty("No round is over yet.")];
   const x = scale(0, Math.max(rounds.length - 1, 11), LEFT + 12, width - RIGHT - 8);
   const scored = rounds.some((round) => round.comparison !== null);
-  const top = scored ? 150 : 8;
-  const height = top + 118;
+  const top = scored ? 168 : 4;
+  const height = top + 132;
   const label = `The last ${rounds.length} rounds: ${["accepted", "rejected"].map(
     (ending) => `${rounds.filter((round) => round.ending === ending).length} ${ending}`).join(", ")}`;
   return [
@@ -33,12 +33,12 @@ function scale(from, to, start, end) {
 function scores(rounds, x, width) {
   const told = rounds.flatMap((round) => (round.comparison ? [round.comparison.head, round.comparison.candidate] : []));
   const [low, high] = bounds(Math.min(...told), Math.max(...told));
-  const y = scale(low, high, 132, 14);
+  const y = scale(low, high, 150, 24);
   const lines = [low, (low + high) / 2, high].map((value) => grid(y(value), percent(value, 0), width));
   const points = rounds.map((round, index) => (round.comparison ? `${x(index).toFixed(1)},${y(round.comparison.head).toFixed(1)}` : null));
   const marks = rounds.map((round, index) => (round.comparison ? mark(round, x(index), y(round.comparison.candidate)) : null));
   return [
-    ...lines, svg("text", { class: "axis", x: LEFT, y: 9 }, "score on my own data"),
+    ...lines, svg("text", { class: "axis", x: LEFT, y: 12 }, "score on my own data"),
     svg("polyline", { class: "head-line", points: points.filter(Boolean).join(" ") }), ...marks.filter(Boolean),
   ];
 }
@@ -66,9 +66,9 @@ function grid(y, label, width) {
 }
 
 function gains(rounds, x, top, width) {
-  const largest = Math.max(5_000, ...rounds.map((round) => Math.abs(round.gain ?? 0)));
+  const highest = Math.max(5_000, ...rounds.map((round) => round.gain ?? 0));
   const lowest = Math.min(0, ...rounds.map((round) => round.gain ?? 0));
-  const y = scale(lowest, Math.max(largest, 0), top + 76, top + 18);
+  const y = scale(lowest, highest, top + 92, top + 24);
   const step = x(1) - x(0);
   const every = Math.max(1, Math.ceil(44 / step));
   const bars = rounds.map((round, index) => {
@@ -77,14 +77,15 @@ function gains(rounds, x, top, width) {
     const words = `Round ${round.number}, ${named(round.proposer)}: ${round.ending}${round.gain === null ? "" : `, mean gain ${gain(round.gain)}`}`;
     return svg("g", { class: `bar ${round.ending}` },
       svg("title", {}, words),
-      svg("rect", { class: "hit", x: x(index) - step / 2, y: top, width: step, height: 112 }),
+      svg("rect", { class: "hit", x: x(index) - step / 2, y: top, width: step, height: 130 }),
       svg("rect", { x: x(index) - Math.min(9, step * 0.36), y: from, width: Math.min(18, step * 0.72), height: Math.max(1.5, to - from), rx: 1.5 }),
-      svg("text", { class: "ending", x: x(index), y: top + 94 }, MARKS[round.ending]),
-      round.number % every === 0 || rounds.length < 12 ? svg("text", { class: "number", x: x(index), y: top + 110 }, String(round.number)) : null);
+      svg("text", { class: "ending", x: x(index), y: top + 110 }, MARKS[round.ending]),
+      round.number % every === 0 || rounds.length < 12 ? svg("text", { class: "number", x: x(index), y: top + 126 }, String(round.number)) : null);
   });
   return [
-    grid(y(0), "0 %", width), grid(y(largest), gain(largest), width),
-    svg("text", { class: "axis", x: LEFT, y: top + 10 }, "mean gain that the voters found"), ...bars,
+    grid(y(0), "0 %", width), grid(y(highest), gain(highest), width),
+    y(lowest) - y(0) > 14 ? grid(y(lowest), gain(lowest), width) : null,
+    svg("text", { class: "axis", x: LEFT, y: top + 12 }, "mean gain that the voters found"), ...bars,
   ];
 }
 

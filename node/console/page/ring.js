@@ -5,12 +5,14 @@ import { MARKS, SAID, gain, member as named, shortPeer } from "./words.js";
 
 const RADIUS = 112;
 const CLOCK = 74;
+const LARGEST = 20;
+const READABLE = 9; // a smaller circle has no room for a sign
 const TURN = 2 * Math.PI * CLOCK;
 
 export function ring(status) {
   const { round, members } = status;
   const shown = members.filter((each) => !["left", "expelled"].includes(each.standing));
-  const size = shown.length > 40 ? 6 : shown.length > 16 ? 12 : 20;
+  const size = Math.max(4, Math.min(LARGEST, Math.floor(300 / Math.max(1, shown.length))));
   const votes = new Map((round?.votes ?? []).map((vote) => [vote.place, vote]));
   const nodes = shown.map((each, index) => {
     const angle = (2 * Math.PI * index) / shown.length - Math.PI / 2;
@@ -22,7 +24,7 @@ export function ring(status) {
     svg("circle", { class: "road", r: RADIUS }),
     svg("circle", { class: "lane", r: RADIUS }),
     svg("circle", { class: "clock-rest", r: CLOCK }),
-    svg("circle", { class: "clock", r: CLOCK, transform: "rotate(-90)", "stroke-dasharray": TURN, id: "clock" }),
+    svg("circle", { class: round === null ? "clock none" : "clock", r: CLOCK, transform: "rotate(-90)", "stroke-dasharray": TURN, id: "clock" }),
     svg("text", { class: "clock-text", y: -4, id: "clock-text" }, round === null ? "–" : ""),
     svg("text", { class: "clock-word", y: 22, id: "clock-word" }, round === null ? "no round" : ""),
     ...nodes,
@@ -47,16 +49,17 @@ function node(each, angle, size, round, vote) {
     each.connected ? "connected" : "not connected", takesPart ? "" : `does not take part: ${each.standing}`,
     turn ? "it is its turn" : "", vote ? `${SAID[vote.choice]}, gain ${gain(vote.gain)}` : ""];
   const mark = vote ? MARKS[vote.choice] : turn ? "★" : null;
-  const big = size === 20;
+  const big = size === LARGEST;
   const badge = big ? [0.74 * size, -0.74 * size] : [0, 0];
+  if (!big) classes.push("small");
   return svg(
     "g", { class: classes.join(" "), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
     svg("title", {}, words.filter(Boolean).join("; ")),
     each.is_self ? svg("circle", { class: "halo", r: size + 5 }) : null,
     svg("circle", { class: "body", r: size }),
-    big || (size === 12 && !mark) ? svg("text", { class: "place", y: size / 3 }, String(each.place)) : null,
+    big || (size >= READABLE && !mark) ? svg("text", { class: "place", y: size / 3 }, String(each.place)) : null,
     mark && big ? svg("circle", { class: "badge-back", cx: badge[0], cy: badge[1], r: 10 }) : null,
-    mark && size > 6 ? svg("text", { class: "mark", x: badge[0], y: badge[1] + 4.5 }, mark) : null,
+    mark && size >= READABLE ? svg("text", { class: "mark", x: badge[0], y: badge[1] + 4.5 }, mark) : null,
   );
 }
 

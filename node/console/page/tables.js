@@ -25,7 +25,7 @@ export function roundFacts({ round, node, members }) {
   const proposer = members.find((each) => each.place === round.proposer);
   const due = round.members.length - 1;
   return [
-    ...fact("turn of", proposer?.is_self ? "this node" : named(round.proposer)),
+    ...fact("turn", proposer?.is_self ? "this node" : named(round.proposer)),
     ...fact("this node", DOING[node.doing]),
     ...fact("votes", `${round.votes.length} of ${due}`),
     ...fact("candidate", round.candidate === null ? "not proposed yet" : el("code", { title: round.candidate }, short(round.candidate)),
@@ -34,7 +34,7 @@ export function roundFacts({ round, node, members }) {
 }
 
 export function legend() {
-  const entries = [["turn", "★", "has the turn"], ["approve", MARKS.approve, "approves"], ["reject", MARKS.reject, "rejects"],
+  const entries = [["self", "◎", "this node"], ["turn", "★", "has the turn"], ["approve", MARKS.approve, "approves"], ["reject", MARKS.reject, "rejects"],
     ["abstain", MARKS.abstain, "cannot tell"], ["unavailable", MARKS.unavailable, "could not fetch"]];
   return entries.map(([name, sign, words]) => el("li", { class: name }, el("span", { class: "sign", "aria-hidden": true }, sign), ` ${words}`));
 }
@@ -128,7 +128,8 @@ export function heads({ heads: all }) {
     head.gain === null ? null : el("span", { class: "right" }, gain(head.gain)))));
 }
 
-export function money({ money: told }) {
+export function money({ money: told, node }) {
+  if (node.run === null) return [empty("Not read yet.")];
   if (told.treasury === null) return [empty("This run has no treasury: nobody pays or earns anything.")];
   const parts = [["pool", told.pool], ["at stake", told.at_stake], ["owed", told.owed], ["paid", told.paid], ["fees", told.fees]];
   const total = Math.max(1, parts.reduce((sum, [, amount]) => sum + amount, 0));
