@@ -21,7 +21,7 @@ from protocol.records import (
 from protocol.state import Ending, RunState
 from tests.e2e.conftest import roundabout
 from tests.topic_reading import Told
-from tests.trials.trial import Trial
+from tests.trials.trial import PATIENCE, Trial
 
 DECIDED = ("accepted", "rejected", "neutral")
 Signed = tuple[int, int, str]
@@ -114,7 +114,7 @@ def journal(run: Trial, place: int) -> dict[tuple[int, str], Signature]:
 
 
 def decided_between(rounds: list[RoundOf], start: Nanoseconds, end: Nanoseconds) -> list[RoundOf]:
-    """The rounds that were open between two moments and no others; each must have been decided."""
+    """The rounds that both opened and closed between two moments; each must have been decided."""
     inside = [each for each in rounds if start <= each.opened and each.closed <= end]
     assert all(each.ending in DECIDED for each in inside), inside
     return inside
@@ -143,3 +143,13 @@ async def more_decisions(run: Trial, count: int) -> None:
     """Wait until so many more rounds have been decided."""
     before = decisions(await run.state())
     await run.until(lambda state: decisions(state) >= before + count)
+
+
+async def until_all_proposed(run: Trial, since: Nanoseconds) -> list[RoundOf]:
+    """Wait until a proposal of each member, in a round that opened since then, was decided; the rounds since then."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            rounds = [each for each in rounds_of(await run.told()) if each.opened >= since]
+            if {each.proposer for each in rounds if each.ending in DECIDED} == set(range(run.size)):
+                return rounds
+            await anyio.sleep(0.5)
