@@ -24,7 +24,7 @@ from ledger.topic import TopicMessage
 from node.admission import admitted, check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
 from node.cosigner import see_through
-from node.journal import AlreadySigned
+from node.journal import AlreadySigned, JournalFull
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
@@ -245,7 +245,7 @@ class Driver:
             case Fetch():
                 await self._fetch(effect)
             case Sign():
-                await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
+                await self._speak(effect.body)
             case Send():
                 self._send(effect)
             case Adopt():
@@ -343,6 +343,13 @@ class Driver:
     async def _cosign(self, effect: Cosign) -> None:
         treasury, clock = self.means.treasury, self.means.clock
         await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
+
+    async def _speak(self, body: Body) -> None:
+        """Sign, or be silent in this round: a disk that is full may have room in the next."""
+        try:
+            await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
+        except JournalFull as error:
+            log.error("cannot sign", slot=slot_of(body), round=body.round, reason=str(error))
 
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
