@@ -368,8 +368,7 @@ class Driver:
         if state is None or transport is None:
             return
         frame = canonical(effect.message)
-        others = [member.peer for member in state.roster if member.peer != self.view.peer]
-        for peer in others if effect.to is None else [effect.to]:
+        for peer in effect.to:
             if not transport.send(peer, frame):
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
 
