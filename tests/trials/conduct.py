@@ -82,6 +82,8 @@ def signatures(told: list[Told], state: RunState) -> dict[Signed, set[Signature]
                 found[record.body.round, places[each.message.payer], "turn"].add(record.sig)
             case PresentRecord():
                 found[record.body.round, record.body.member, "present"].add(record.sig)
+            case AddressRecord():
+                found[record.body.round, record.body.member, "address"].add(record.sig)
             case _:
                 assert record.op in ("genesis", "close"), f"{record.op}: {canonical(record)!r}"
     return found
