@@ -94,6 +94,15 @@ def stored_blob(directory: Path, digest: Digest) -> Path | None:
     return path if path.is_file() else None
 
 
+def blob_named(path: Path) -> Digest | None:
+    """The digest that a file of a store is named by, or None when it is no blob's."""
+    try:
+        raw = bytes.fromhex(path.name)
+    except ValueError:
+        return None
+    return Digest(base64url(raw)) if len(raw) == 32 and raw.hex() == path.name else None
+
+
 def _file_of(directory: Path, digest: Digest) -> Path:
     return directory / unbase64url(digest, 32).hex()
 

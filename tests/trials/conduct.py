@@ -11,6 +11,7 @@ from protocol.fields import canonical
 from protocol.ids import Nanoseconds, Signature
 from protocol.parse import parse_record
 from protocol.records import (
+    AddressRecord,
     PassRecord,
     PresentRecord,
     ProposalEntry,
