@@ -283,8 +283,10 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
     state, current, place, ahead = view.state, view.open, view.place, view.ahead
     made = (event.round, event.base)
     is_ahead = ahead is not None and made == (ahead.round, ahead.base)
-    is_now = state is not None and current is not None and made == (current.number, state.head)
-    if state is None or current is None or place is None or not (is_now or is_ahead):
+    if state is None or current is None or place is None:
+        raise Ignore("a candidate while no round is open")
+    is_now = current.proposer == place and made == (current.number, state.head)
+    if not (is_now or is_ahead):
         raise Ignore(f"a candidate for round {event.round}, which is over, or that has another head")
     if event.size > state.params.max_blob_bytes:
         return on_training_failed(view, TrainingFailed(event.round))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from protocol.errors import Ignore
 from protocol.ids import Round
 from protocol.messages import Choice
 from protocol.view import (
@@ -84,7 +85,7 @@ def test_a_bet_that_is_lost_is_thrown_away(run, following):
     run.put(verdict(proposal, votes, "rejected"))
     assert trainings(following.sync()) == [], "it is under way"
     late = following.feed
-    with pytest.raises(Exception, match="another head"):
+    with pytest.raises(Ignore, match="another head"):
         late(Trained(Round(2), proposal.body.candidate, blob("ahead"), 10))
     assert only(late(Trained(Round(2), HEAD, blob("anew"), 10)), Sign).body.candidate == blob("anew")
 
@@ -99,6 +100,30 @@ def test_a_training_ahead_that_fails_is_tried_again_in_its_round(run, following,
         assert following.feed(Trained(Round(2), proposal.body.candidate, blob("ahead"), size)) == ()
     run.put(verdict(proposal, run.votes(proposal, *[Choice.APPROVE] * 4), "accepted"))
     assert trainings(following.sync()) == [Train(Round(2), proposal.body.candidate)]
+
+
+def test_what_was_made_for_a_turn_that_is_another_s_is_thrown_away():
+    run = Run(4, inactive_after=1)
+    while not run.now.inactive:
+        run.put(run.close(), at=run.current.deadline + 1)
+    run.accept()
+    while [place in run.now.inactive for place in run.now.order[run.now.cursor :][:2]] != [True, False]:
+        run.accept()
+    away, following = run.now.order[run.now.cursor :][:2]
+    peer = Peer(run, following)
+    peer.feed(Fetched(run.now.head))
+    proposal = run.proposal()
+    peer.hear(proposal)
+    peer.feed(Fetched(proposal.body.candidate))
+    body = only(peer.feed(Scored(run.current.number, proposal.body.candidate, Choice.APPROVE, 0)), Sign).body
+    (train,) = trainings(peer.sign(body))
+    run.put(run.present(away))
+    votes = run.votes(proposal, *[Choice.APPROVE] * len(run.voters))
+    run.put(verdict(proposal, votes, "accepted"))
+    assert run.current.proposer == away
+    peer.sync()
+    with pytest.raises(Ignore):
+        peer.feed(Trained(train.round, train.head, blob("ahead"), 10))
 
 
 def test_nobody_trains_for_a_round_that_will_not_be():
