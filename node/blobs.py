@@ -31,6 +31,20 @@ class Blobs:
         """The file of a blob, or None. Raises ValueError when the text is no digest."""
         return stored_blob(self._directory, digest)
 
+    def whole(self, digest: Digest) -> Path | None:
+        """The file of a blob whose bytes are the ones that its digest names, or None: one that has rotted is removed.
+
+        Reads all of it: a disk may give back other bytes than it was given, any time. Raises ValueError as `path_of`.
+        """
+        path = self.path_of(digest)
+        try:
+            if path is not None and _file_digest(path) != digest:
+                path.unlink(missing_ok=True)
+                return None
+        except OSError:
+            return None  # for now: the disk, or the system, may be of another mind later
+        return path
+
     def size_of(self, digest: Digest) -> int | None:
         """The size of a blob in bytes, or None when it is not here."""
         path = self.path_of(digest)

@@ -43,6 +43,7 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Gone,
     Listening,
     PeerUp,
     Recorded,
@@ -273,11 +274,10 @@ class Driver:
 
     async def _train(self, effect: Train) -> None:
         try:
+            head = await self._whole(effect.head)
             with self._temporary() as out:
                 started = anyio.current_time()
-                done = await self.means.learner.propose(
-                    self._path(effect.head), effect.round, out, self._patience()
-                )
+                done = await self.means.learner.propose(head, effect.round, out, self._patience())
                 seconds = anyio.current_time() - started
                 size = out.stat().st_size
                 if not size:
@@ -296,7 +296,7 @@ class Driver:
 
     async def _score(self, effect: Score) -> None:
         try:
-            head, candidate = self._path(effect.head), self._path(effect.candidate)
+            head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
             started = anyio.current_time()
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
             vote = scored(effect, found)
@@ -317,7 +317,7 @@ class Driver:
         await self._inbox.send(vote)
 
     async def _fetch(self, effect: Fetch) -> None:
-        if self.means.blobs.path_of(effect.digest) is not None:
+        if await anyio.to_thread.run_sync(self.means.blobs.whole, effect.digest) is not None:
             await self._inbox.send(Fetched(effect.digest))
             return
         for peer in effect.sources:
@@ -376,7 +376,7 @@ class Driver:
 
     async def _adopt(self, effect: Adopt) -> None:
         try:
-            await self.means.learner.adopt(self._path(effect.head), effect.round)
+            await self.means.learner.adopt(await self._whole(effect.head), effect.round)
         except (LearnerError, BadWeights) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
 
@@ -385,10 +385,12 @@ class Driver:
         state = self.view.state
         return 60.0 if state is None else float(state.params.round_window)
 
-    def _path(self, digest: Digest) -> Path:
-        path = self.means.blobs.path_of(digest)
+    async def _whole(self, digest: Digest) -> Path:
+        """The file of a blob, its bytes checked. Raises LearnerError; then it is going to be fetched again."""
+        path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
-            raise LearnerError(f"blob {digest} is not in the store")
+            await self._inbox.send(Gone(digest))
+            raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
 
 
