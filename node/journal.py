@@ -22,6 +22,10 @@ class JournalError(Exception):
     """The journal cannot be used; the message names cause and remedy in one line."""
 
 
+class JournalFull(JournalError):
+    """There is no room on the disk; nothing was noted, and nothing may be signed until there is."""
+
+
 class AlreadySigned(Exception):
     """Another body of the same run, round and slot has been signed before."""
 
@@ -72,7 +76,7 @@ class Journal:
     def remember(self, slot: str, run: str, round: int, body: bytes, message: bytes) -> None:
         """Note that `message`, with this body, is about to be sent; the same body again is no offence.
 
-        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalError.
+        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalFull, JournalError.
         """
         insert = "INSERT INTO signed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND slot = ?"
@@ -80,6 +84,10 @@ class Journal:
             self._database.execute(insert, (run, round, slot, body, message))
             noted, existing = self._database.execute(select, (run, round, slot)).fetchone()
         except sqlite3.Error as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise JournalFull(
+                    f"cannot write to the journal {self._path}: {error}; free the disk"
+                ) from error
             raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
         if noted != body:
             raise AlreadySigned(existing)

@@ -4,8 +4,8 @@ Runs on trio alone, as libp2p does.
 """
 
 import logging
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -15,6 +15,7 @@ import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
 from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
+from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
@@ -22,6 +23,7 @@ from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
+from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from multiaddr import Multiaddr
@@ -29,6 +31,7 @@ from multiaddr.protocols import P_P2P
 
 from node.net.control import Limits
 from node.net.exchange import Lost
+from node.net.listening import bind_failure
 from node.net.mesh import BLOB, CONTROL, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
@@ -44,6 +47,10 @@ log = logging.getLogger(__name__)
 
 class WireError(Exception):
     """The wire could not be opened; the message names cause and remedy."""
+
+
+class OtherPeer(Lost):
+    """Another peer answers."""
 
 
 class Pipe:
@@ -207,15 +214,7 @@ class Host:
         self._running = host
 
     def _new_host(self, mesh: Mesh) -> IHost:
-        noise = NoiseTransport(self._keys, noise_privkey=create_noise_keys().private_key)
-        host = new_host(
-            key_pair=self._keys,
-            sec_opt={NOISE: noise},  # The default also accepts plaintext.
-            muxer_preference="YAMUX",
-            listen_addrs=[self._listen],
-            # The breaker and the degradation would let one stranger close the node to everybody for a minute.
-            resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
-        )
+        host = _host_of(self._keys, [self._listen])
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
@@ -260,6 +259,19 @@ class _Doorkeeper(INotifee):
 
     async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
         """Listeners are closed by us."""
+
+
+def _host_of(keys: KeyPair, listen: list[Multiaddr]) -> IHost:
+    """A libp2p host, not running yet, with Noise and Yamux alone."""
+    noise = NoiseTransport(keys, noise_privkey=create_noise_keys().private_key)
+    return new_host(
+        key_pair=keys,
+        sec_opt={NOISE: noise},  # The default also accepts plaintext.
+        muxer_preference="YAMUX",
+        listen_addrs=listen,
+        # The breaker and the degradation would let one stranger close the node to everybody for a minute.
+        resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
+    )
 
 
 async def _sever(connection: IMuxedConn) -> None:
@@ -308,14 +320,10 @@ def _refuse_taken(address: Multiaddr) -> None:
     """Raise WireError when somebody listens there: libp2p shares ports, two nodes would split the peers."""
     protocol = address.protocols()[0].name
     host, port = address.value_for_protocol(protocol), int(address.value_for_protocol("tcp") or 0)
-    family = socket.AF_INET6 if protocol == "ip6" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            remedy = "stop the other node or choose another listen address"
-            raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
+    error = bind_failure(str(host), port, protocol == "ip6")
+    if error is not None:
+        remedy = "stop the other node or choose another listen address"
+        raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
 
 
 def _cause(error: BaseException) -> str:
@@ -323,6 +331,14 @@ def _cause(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    yield error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    for cause in filter(None, (*inner, error.__cause__, error.__context__)):
+        yield from _causes(cause)
 
 
 @asynccontextmanager
@@ -358,6 +374,22 @@ async def open_wire(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def probe(peer: PeerId, address: str, within: float) -> None:
+    """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
+    host = _host_of(create_new_key_pair(secrets.token_bytes(32)), [])
+    try:
+        with anyio.move_on_after(within):
+            async with host.run([]):
+                try:
+                    return await host.connect(PeerInfo(ID.from_string(peer), [_tcp_address(address)]))
+                finally:
+                    await _shut(host)
+    except Exception as error:  # As in dial.
+        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
+        raise (OtherPeer if is_other else Lost)(_cause(error)) from error
+    raise Lost(f"did not answer for {within:g} s")
 
 
 # libp2p waits so long for a second address before it believes in the first; members have one.
