@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from protocol.errors import shown
 from protocol.fields import MAX_INTEGER, AccountField, PeerField, TopicField
 from protocol.messages import first_error
 
@@ -264,11 +265,6 @@ def _remedy(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"the key {key} is missing: add it"
     return f"the key {first_error(error)}"
-
-
-def shown(text: object, most: int = 200) -> str:
-    """What a file says, fit for one line of an error: printable and bounded."""
-    return "".join(character if character.isprintable() else "?" for character in str(text)[:most])
 
 
 def _beside(path: Path, file: Path | None) -> Path | None:

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from ledger.hedera import MAX_BODY, Hedera
 from ledger.treasury import create_treasury
-from node.config import ConfigError, LedgerAccess, read_toml, shown
+from node.config import ConfigError, LedgerAccess, read_toml
 from node.means import LearnerPort
 from node.progress import Progress
 from protocol.deposits import deposit_memo
+from protocol.errors import shown
 from protocol.fields import canonical, canonical_json
 from protocol.ids import NOTHING, AccountId, Digest, Tinybar, TopicId, digest_of
 from protocol.messages import first_error

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.ledger_targets import outbox_seeds
+from tests.fuzz.local_targets import journal_seeds
 from tests.fuzz.mutate import mutated
 from tests.fuzz.target import MAX_INPUT, peak_of
 from tests.fuzz.targets import TARGETS, bend
@@ -23,6 +25,21 @@ def test_a_seed_is_taken(name: str) -> None:
     for seed in seeds:
         assert len(seed) <= MAX_INPUT
         target.run(seed)
+
+
+FOUND = {
+    "configs": [b"seed = " + b"9" * 5_000, b'"' + b"x" * 5_000 + b'" = 1', b'"a\\nb\\u001b[2J" = 1'],
+    "arguments": [b"audit\0--topic\x000.0.5\0--mirror\0no\xed\xa0\x80nse"],
+    "journal": [journal_seeds()[1].replace(b"round INTEGER", b"round \xed\x7fNTEG", 1)],
+    "outbox": [outbox_seeds()[1].replace(b"INTEGER NOT", b"\xed\x7fTEGER\nNOT", 1)],
+}
+"""Inputs that once ended in a traceback, or in an error that was no line."""
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str) -> None:
+    for data in FOUND[name]:
+        TARGETS[name].run(data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
