@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.ledger_targets import outbox_seeds
-from tests.fuzz.local_targets import journal_seeds
+from tests.fuzz.local_targets import identity_seeds, journal_seeds
 from tests.fuzz.mutate import mutated
 from tests.fuzz.target import MAX_INPUT, peak_of
 from tests.fuzz.targets import TARGETS, bend
@@ -30,6 +30,7 @@ def test_a_seed_is_taken(name: str) -> None:
 FOUND = {
     "configs": [b"seed = " + b"9" * 5_000, b'"' + b"x" * 5_000 + b'" = 1', b'"a\\nb\\u001b[2J" = 1'],
     "arguments": [b"audit\0--topic\x000.0.5\0--mirror\0no\xed\xa0\x80nse"],
+    "identity": [identity_seeds()[0].replace(b"END", b"ENCRYPTED", 1)],
     "journal": [journal_seeds()[1].replace(b"round INTEGER", b"round \xed\x7fNTEG", 1)],
     "outbox": [outbox_seeds()[1].replace(b"INTEGER NOT", b"\xed\x7fTEGER\nNOT", 1)],
 }
