@@ -46,6 +46,14 @@ class Limits:
     """Bytes a second, likewise."""
     blob_streams: int = 4
     """Blobs served to one peer at the same time."""
+    handshake: float = 5.0
+    """How long a connection may take until its peer is known and its streams can begin."""
+    half_open: int = 64
+    """Connections whose peer is not known yet; the next one closes the oldest from where most come from."""
+    knocks: float = 20.0
+    """Connections a second from one address (IPv6: one /64) in the long run, and ten times as many at once."""
+    arrivals: float = 1.0
+    """Connections a second that a member may open in the long run, and thirty times as many at once."""
 
 
 class Link:

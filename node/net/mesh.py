@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from node.net.control import Limits, Link
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.frames import Budget
 from node.net.inbox import Inbox
 from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
@@ -106,6 +107,7 @@ class Mesh:
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
         self._serving: Counter[PeerId] = Counter()
+        self._arrivals: dict[PeerId, Budget] = {}
 
     @property
     def peer(self) -> PeerId:
@@ -239,6 +241,16 @@ class Mesh:
     def is_welcome(self, peer: PeerId) -> bool:
         """Whether a peer is admitted and not refused at present."""
         return peer in self._admitted and self._refused.get(peer, 0.0) <= anyio.current_time()
+
+    def may_arrive(self, peer: PeerId) -> bool:
+        """Whether a peer that has connected is welcome, and does not come too often; to be asked once each time."""
+        if not self.is_welcome(peer):
+            return False
+        rate, now = self._limits.arrivals, anyio.current_time()
+        budget = self._arrivals.get(peer)
+        if budget is None:
+            budget = self._arrivals[peer] = Budget(rate, 30 * rate, now)
+        return budget.take(1, now)
 
     async def _keep_dialling(self, peer: PeerId) -> None:
         # The smaller peer id goes first: two that dial at once hinder each other.
