@@ -1,11 +1,14 @@
 """What a node tells whoever watches it: the port of status, metrics and dashboard. Observers change nothing."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from learners.learner import Comparison, Training
-from node.net.transport import Connected, Disconnected
+from node.net.transport import Connected, Contact, Disconnected
 from protocol.ids import Nanoseconds, Round
 from protocol.view import Event, View
+
+Contacts = Callable[[], tuple[Contact, ...]]
 
 
 class Observer(Protocol):
@@ -13,6 +16,9 @@ class Observer(Protocol):
 
     def on_step(self, before: View, after: View, event: Event, now: Nanoseconds) -> None:
         """An event had its effect. While the topic is read from its beginning `after.live` is false."""
+
+    def on_network(self, contacts: Contacts) -> None:
+        """The network is up; `contacts` gives the way to each peer whenever it is asked."""
 
     def on_peer(self, event: Connected | Disconnected, now: Nanoseconds) -> None:
         """A connection came or went."""
@@ -28,6 +34,9 @@ class Unobserved:
     """Nobody watches."""
 
     def on_step(self, before: View, after: View, event: Event, now: Nanoseconds) -> None:
+        """Nothing."""
+
+    def on_network(self, contacts: Contacts) -> None:
         """Nothing."""
 
     def on_peer(self, event: Connected | Disconnected, now: Nanoseconds) -> None:

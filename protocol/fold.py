@@ -27,6 +27,7 @@ from protocol.motions import (
 from protocol.parse import Record, parse_record
 from protocol.payments import FailedRecord, FundRecord, SettledRecord, SettleRecord, TopupRecord
 from protocol.records import (
+    AddressRecord,
     CloseRecord,
     Genesis,
     PassRecord,
@@ -40,14 +41,17 @@ from protocol.rounds import (
     close_round,
     counted_choices,
     credit_late_vote,
+    is_undrawn,
     open_round,
+    outcomes_known,
+    with_committee,
     with_proposal,
     with_vote,
 )
 from protocol.rules import close_tally, count_of, shuffled, tally
 from protocol.settlement import failed, settle, settled
 from protocol.signing import verify
-from protocol.state import RunState, Seats, Totals
+from protocol.state import OpenRound, RunState, Seats, Totals, Whereabouts
 from protocol.transfers import Lookup, Named, Outgoing, Transfer
 
 Found = tuple[Transfer, ...]
@@ -107,9 +111,11 @@ def begin(genesis: Genesis, stamp: Stamp) -> RunState:
         epoch=1,
         head=genesis.params.initial,
         head_size=0,
+        head_pieces=None,
         absent=(0,) * size,
         inactive=frozenset(),
         returning=frozenset(),
+        whereabouts=(None,) * size,
         seats=Seats(terms=(1,) * size),
         money=money,
         totals=Totals(),
@@ -141,11 +147,12 @@ def _(record: VerdictRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
         raise Ignore(f"a verdict on round {current.number} after its deadline")
+    check_drawn(state, current)
     votes = check_votes(state, current, proposal, record.votes)
     members = len(current.members)
     outcome = tally(count_of(counted_choices(current, votes), members), state.params)
     if outcome != record.outcome:
-        if tally(count_of([vote.body.choice for vote in votes], members), state.params) == record.outcome:
+        if record.outcome in outcomes_known(state, current, votes):
             raise Ignore("a verdict with a vote that its voter has contradicted on the topic")
         raise Invalid(f"a verdict of {record.outcome} whose votes say {outcome or 'undecided'}")
     return close_round(state, current, outcome, proposal, votes, stamp)
@@ -159,6 +166,7 @@ def _(record: VoteRecord, state: RunState, stamp: Stamp, found: Found) -> RunSta
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
         raise Ignore(f"a vote in round {current.number} after its deadline")
+    check_drawn(state, current)
     (vote,) = check_votes(state, current, proposal, (record.vote,))
     return replace(state, open=with_vote(with_proposal(current, proposal), vote))
 
@@ -172,7 +180,7 @@ def _(record: ProposeRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     changed = with_proposal(current, proposal)
     if changed is current:
         raise Ignore("a proposal that is on the topic already")
-    return replace(state, open=changed)
+    return replace(state, open=with_committee(state, changed, stamp))
 
 
 @_apply.register
@@ -215,6 +223,24 @@ def _(record: PresentRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     if body.member not in state.inactive or body.member in state.returning:
         raise Ignore("a presence of a member that counts already")
     return replace(state, returning=state.returning | {body.member})
+
+
+@_apply.register
+def _(record: AddressRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    body = record.body
+    check_run(state, body.run, record.op)
+    if body.member >= len(state.roster):
+        raise Invalid("an address of nobody in the roster")
+    if state.open is None or body.member not in state.seated | state.seats.joining:
+        raise Ignore("an address of a member that has left, or the run has ended")
+    if body.round > state.open.number:
+        raise Invalid(f"an address in round {body.round}; round {state.open.number} is open")
+    known = state.whereabouts[body.member]
+    if known is not None and body.round <= known.round:
+        raise Ignore("an address of a member that has given a later one")
+    verify(state.roster[body.member].key, "address", body, record.sig)
+    before, after = state.whereabouts[: body.member], state.whereabouts[body.member + 1 :]
+    return replace(state, whereabouts=(*before, Whereabouts(body.round, body.addresses), *after))
 
 
 # ---- members ----
@@ -312,6 +338,12 @@ def _(record: FailedRecord, state: RunState, stamp: Stamp, found: Found) -> RunS
 def _(record: RotateRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     check_run(state, record.body.run, record.op)
     return rotate(state, record, stamp)
+
+
+def check_drawn(state: RunState, current: OpenRound) -> None:
+    """Check that it is known who votes. Raises Ignore."""
+    if is_undrawn(state, current):
+        raise Ignore(f"no committee is drawn in round {current.number} yet: its proposal is not on the topic")
 
 
 def check_run(state: RunState, run: str, op: str) -> None:

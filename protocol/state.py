@@ -1,10 +1,11 @@
 """What the fold knows: the state of a run between two records (SPEC.md, RunState)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from protocol.fields import canonical_json
-from protocol.ids import AccountId, Digest, Nanoseconds, Round, Tinybar, TopicId, digest_of
+from protocol.ids import AccountId, Digest, Nanoseconds, PeerId, Round, Tinybar, TopicId, digest_of
 from protocol.messages import Opening, Proposal, Vote
 from protocol.money import Money, money_form
 from protocol.params import LearnerRef, Params
@@ -21,7 +22,7 @@ class OpenRound:
     number: Round
     opening: Opening
     members: frozenset[int]
-    """Places that may vote: those who are not inactive."""
+    """Places that may vote: those who are not inactive, or the committee, once it is drawn, and the proposer."""
     proposer: int
     deadline: Nanoseconds
     proposals: tuple[Proposal, ...] = ()
@@ -95,6 +96,15 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a member says it listens."""
+
+    round: Round
+    """When it said so."""
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """Everything that is true after a record: equal for all who read the same topic."""
 
@@ -111,11 +121,15 @@ class RunState:
     head: Digest
     head_size: int
     """Bytes of the head's blob; 0 for the initial one, which everybody makes at home."""
+    head_pieces: Digest | None
+    """Digest of the digests of its pieces, where it has several."""
     absent: tuple[int, ...]
     """For each place, rounds in a row without a sign of life."""
     inactive: frozenset[int]
     returning: frozenset[int]
     """Inactive places that have said they are back: active from the next opening."""
+    whereabouts: tuple[Whereabouts | None, ...]
+    """For each place, where its member listens, if it has said so."""
     seats: Seats
     money: Money
     totals: Totals
@@ -129,6 +143,10 @@ class RunState:
             if member.peer == peer:
                 return place
         return None
+
+    def peers_of(self, places: Iterable[int]) -> tuple[PeerId, ...]:
+        """The peers in some places, by place."""
+        return tuple(self.roster[place].peer for place in sorted(places))
 
     def earned_by(self, account: AccountId) -> Tinybar:
         """What an account has earned so far, whether or not it was paid yet."""

@@ -1,6 +1,6 @@
 """When a participant acts: deadlines and back-offs, all derived from the round's window (SPEC.md, step)."""
 
-from protocol.ids import SECOND, Nanoseconds
+from protocol.ids import EPOCH, SECOND, Nanoseconds
 from protocol.settlement import wind_up_time
 from protocol.state import OpenRound, RunState
 from protocol.view import Charge, Payment, View
@@ -17,7 +17,7 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     state, current, place = view.state, view.open, view.place
     if not view.live or state is None or place is None:
         return None
-    times = [view.retry_at, *money_times(view, state, place)]
+    times = [view.retry_at, announce_time(view, state), *money_times(view, state, place)]
     if current is not None:
         times += [topic_time(state, current), last_call(state, current)]
         times += [close_time(view, state, current, place)]
@@ -27,11 +27,16 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
 
 
 def distance(state: RunState, current: OpenRound, place: int) -> int:
-    """How far we are from the proposer in the order: who is nearer acts first, who is not in it last."""
-    order = state.order
-    if place not in order:
-        return len(order)
-    return (order.index(place) - order.index(current.proposer)) % len(order)
+    """How many act before us: the proposer first, then those who vote, by the order, then the others."""
+    order, first = state.order, state.order.index(current.proposer)
+    walk = order[first:] + order[:first]
+    if place not in walk:
+        return len(walk)
+    before = walk[: walk.index(place)]
+    voting = [other for other in before if other in current.members]
+    if place in current.members:
+        return len(voting)
+    return len(before) - len(voting) + len(current.members)
 
 
 def rank(state: RunState, place: int) -> int:
@@ -69,6 +74,11 @@ def close_time(view: View, state: RunState, current: OpenRound, place: int) -> N
     if view.work.close_sent is not None:
         return Nanoseconds(view.work.close_sent + 2 * pause)
     return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))
+
+
+def announce_time(view: View, state: RunState) -> Nanoseconds:
+    """When we say again where we listen, if that is not known by then."""
+    return EPOCH if view.announced_at is None else Nanoseconds(view.announced_at + state.params.window)
 
 
 def money_times(view: View, state: RunState, place: int) -> list[Nanoseconds]:

@@ -5,7 +5,7 @@ frames are lost as a caller's predicate says, so that a run under virtual time r
 """
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -156,6 +156,9 @@ class MemoryTransport:
         if peers != self.admitted:
             self.admitted = peers
             self._network.follow(self._peer)
+
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Nodes of a network in memory need no addresses."""
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.

@@ -93,7 +93,8 @@ class Mesh:
         tasks: TaskGroup,
     ) -> None:
         self._dialler = dialler
-        self._addresses = addresses
+        self._configured = addresses
+        self._addresses: Mapping[PeerId, str] = addresses
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
@@ -130,6 +131,11 @@ class Mesh:
         for peer in peers & self._addresses.keys() - self._dialled:
             self._dialled.add(peer)
             self._tasks.start_soon(self._keep_dialling, peer)
+
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Where peers say that they listen (multiaddrs), beside what is known from elsewhere; all of them each time."""
+        said = {peer: known[0] for peer, known in addresses.items() if known}
+        self._addresses = said | dict(self._configured)
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.

@@ -1,6 +1,6 @@
 """The transport port: frames and blobs between roster members, trusted for nothing (SPEC.md)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,6 +78,9 @@ class Transport(Protocol):
         Never blocks, and does nothing when they are the same as before. What a peer sent before it was cut off
         may still be read. A peer that `drop` refuses stays refused for its while.
         """
+
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Where peers say that they listen (multiaddrs), beside what is known from elsewhere; all of them each time."""
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks."""

@@ -10,8 +10,9 @@ import pytest
 
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
-from node.admission import RunError
+from node.admission import RunError, admitted
 from node.blobs import Blobs
+from node.core import Admit
 from node.identity import identity_of
 from node.net.transport import FetchFailed
 from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
@@ -110,7 +111,9 @@ async def test_a_malformed_frame_costs_the_sender_its_connection(tmp_path: Path,
             def drop(self, peer, reason):
                 dropped.append((peer, reason))
 
-        await world.node(0).driver._on_frame(Listener(), world.identities[1].peer, raw)
+        driver = world.node(0).driver
+        driver._transport = Listener()
+        await driver._on_frame(world.identities[1].peer, raw)
         assert [peer for peer, _ in dropped] == [world.identities[1].peer]
         assert "\n" not in dropped[0][1]
 
@@ -153,12 +156,10 @@ async def test_the_transport_follows_the_roster(tmp_path: Path) -> None:
             transport.admit(frozenset((one, other)))
             assert not transport.send(one, b"hello")
             driver, state = nodes[0].driver, nodes[0].state
-            driver.view = replace(driver.view, state=replace(state, roster=(*state.roster, newcomer)))
-            driver._admit()
+            driver._admit(Admit(admitted(state, one) | {newcomer.peer}, ()))
             assert world.network.is_connected(one, newcomer.peer)
             assert not world.network.is_connected(other, newcomer.peer)
-            driver.view = replace(driver.view, state=state)
-            driver._admit()
+            driver._admit(driver.core.admission)
             assert not world.network.is_connected(one, newcomer.peer)
             assert world.network.is_connected(one, other)
 
@@ -290,7 +291,8 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
 
 async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
-        submissions, back, begun = world.node(0).driver._submissions, anyio.Event(), []
+        driver, back, begun = world.node(0).driver, anyio.Event(), []
+        submissions = driver._submissions
 
         async def away(body: bytes, **options: object) -> None:
             begun.append(body)
@@ -299,7 +301,7 @@ async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
         world.topic.submit = away
         closes = [CloseRecord(run=world.genesis.run(), round=Round(n)) for n in range(1, 3 * MAX_WAITING)]
         for record in [closes[0]] * 100 + closes:
-            tasks.start_soon(submissions.submit, record, submissions.key_of(record))
+            tasks.start_soon(submissions.submit, record, driver.core.copies.key_of(record))
         await anyio.wait_all_tasks_blocked()
         assert len(begun) == MAX_SUBMISSIONS
         assert len(submissions._waiting) == MAX_WAITING
@@ -319,10 +321,12 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
         driver._score = driver._train = slow
         for number in range(1, 8):
             tasks.start_soon(driver._learn, Score(Round(number), INITIAL, INITIAL))
-            tasks.start_soon(driver._learn, Train(Round(number), INITIAL))
+        for number in range(1, 8):
+            driver.core._training = Train(Round(number), INITIAL)
+            tasks.start_soon(driver._learn, driver.core._training)
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1)]
-        driver.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
+        driver.core.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
         go.set()
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]

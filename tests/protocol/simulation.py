@@ -335,7 +335,7 @@ class Simulation:
         if isinstance(effect.message, Vote) and self.is_honest(node.place):
             assert effect.message.body.voter == node.place
         for other in self.alive:
-            if other is node or effect.to not in (None, PEERS[other.place]):
+            if other is node or PEERS[other.place] not in effect.to:
                 continue
             copies = 0 if self.chance(self.schedule.loss) else 1 + self.chance(self.schedule.duplication)
             for _ in range(copies):

@@ -94,7 +94,7 @@ def test_a_peer_that_reconnects_hears_the_proposal_and_our_vote(run, voter):
     vote = run.vote(proposal, voter.place)
     voter.sign(vote.body)
     sent = [e for e in voter.feed(PeerUp(PEERS[3])) if isinstance(e, Send)]
-    assert sent == [Send(proposal, PEERS[3]), Send(vote, PEERS[3])]
+    assert sent == [Send(proposal, (PEERS[3],)), Send(vote, (PEERS[3],))]
 
 
 # ---- closing, coming back, following ----
