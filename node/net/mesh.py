@@ -98,7 +98,7 @@ class Mesh:
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
-        self._inbox = Inbox(limits.share)
+        self._inbox = Inbox(limits.share, self.is_welcome)
         self._admitted: frozenset[PeerId] = frozenset()
         self._dialled: set[PeerId] = set()
         self._opening: set[PeerId] = set()
@@ -151,7 +151,7 @@ class Mesh:
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
-        if peer not in self._admitted:
+        if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
         log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
         self._refused[peer] = anyio.current_time() + self._limits.refusal
