@@ -52,8 +52,8 @@ class Limits:
     """Connections whose peer is not known yet; the next one closes the oldest from where most come from."""
     knocks: float = 20.0
     """Connections a second from one address (IPv6: one /64) in the long run, and ten times as many at once."""
-    arrivals: float = 1.0
-    """Connections a second that a member may open in the long run, and thirty times as many at once."""
+    arrivals: float = 0.2
+    """Connections a second that a member may open in the long run, and 150 times as many at once."""
 
 
 class Link:

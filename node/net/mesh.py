@@ -28,6 +28,8 @@ BLOB = "/roundabout/blob/1"
 
 _AHEAD = 2
 """Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
+_ARRIVALS = 150
+"""Seconds' worth of connections that a member may open at once; each is told of in the log."""
 _SETTLED = 10.0
 """Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
 
@@ -255,7 +257,7 @@ class Mesh:
         rate, now = self._limits.arrivals, anyio.current_time()
         budget = self._arrivals.get(peer)
         if budget is None:
-            budget = self._arrivals[peer] = Budget(rate, 30 * rate, now)
+            budget = self._arrivals[peer] = Budget(rate, _ARRIVALS * rate, now)
         return budget.take(1, now)
 
     async def _keep_dialling(self, peer: PeerId) -> None:

@@ -1,16 +1,22 @@
 """Every parser against almost right input: a few hundred each time, a million in the long run."""
 
+import time
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol.fields import canonical
+from protocol.parse import MAX_RECORD
+from protocol.records import Member
 from tests.fuzz.ledger_targets import outbox_seeds
 from tests.fuzz.local_targets import identity_seeds, journal_seeds
 from tests.fuzz.mutate import mutated
 from tests.fuzz.target import MAX_INPUT, peak_of
 from tests.fuzz.targets import TARGETS, bend
+from tests.fuzz.topic_targets import third_round
+from tests.protocol.world import PEERS, account, verdict
 
 MILLION = 1_000_000
 SLOW = 0.1
@@ -73,6 +79,42 @@ def test_memory_is_bounded_by_a_multiple_of_the_input(name: str) -> None:
         bytes(MAX_INPUT),
     ):
         assert peak_of(lambda: target.run(odd)) < 64 * MAX_INPUT + 16 * 1024 * 1024  # noqa: B023 (run at once)
+
+
+def worst_records() -> dict[str, bytes]:
+    """Records near the greatest length that ask for as much work as such a record can."""
+    run = third_round()
+    proposal = run.proposal()
+    votes = [run.vote(proposal, voter) for voter in run.voters]
+    right = verdict(proposal, votes, "accepted")
+    many = right.model_copy(update={"votes": tuple(right.votes) * 140})
+    scattered = tuple((place, *right.votes[place % 3][1:]) for place in range(420))
+    members = tuple(Member(peer=peer, account=account(place)) for place, peer in enumerate(PEERS))
+    roster = canonical(run.genesis.model_copy(update={"roster": members * 9}))
+    return {
+        "the same votes again and again": canonical(many),
+        "votes of nobody": canonical(right.model_copy(update={"votes": scattered})),
+        "a roster of doubles": roster,
+        "deep lists": b'{"op":"verdict","p":"roundabout","v":1,"x":' + b"[" * 60_000,
+        "deep objects": b'{"op":"verdict","p":"roundabout","v":1,"x":' + b'{"a":' * 12_000,
+        "many keys": b'{"op":"verdict","p":"roundabout","v":1'
+        + b"".join(b',"k%d":0' % n for n in range(6_000))
+        + b"}",
+        "one key again": b'{"op":"verdict","p":"roundabout","v":1' + b',"v":1' * 10_000 + b"}",
+        "an endless number": b'{"op":"close","p":"roundabout","round":' + b"9" * 60_000 + b',"v":1}',
+        "an endless string": b'{"op":"close","p":"roundabout","run":"' + b"A" * 60_000 + b'","v":1}',
+    }
+
+
+@pytest.mark.parametrize("name", list(worst_records()))
+def test_no_record_takes_long(name: str) -> None:
+    raw = worst_records()[name]
+    assert 20_000 < len(raw) <= MAX_RECORD
+    began = time.process_time()
+    TARGETS["fold"].run(raw)
+    TARGETS["record"].run(raw)
+    # A few milliseconds of the processor; a quadratic way through 64 KiB would be minutes.
+    assert time.process_time() - began < 2.0
 
 
 @pytest.mark.slow

@@ -86,11 +86,18 @@ def message_seeds() -> list[bytes]:
 
 
 @cache
-def _world() -> tuple[RunState, Stamp, tuple[bytes, ...]]:
-    """A run in its third round, and records that fit it: some in turn, some not."""
+def third_round() -> Run:
+    """A run of four in its third round; nothing more is put on its topic."""
     run = Run(4, pool=10**9, round_window=60)
     run.accept()
     run.accept()
+    return run
+
+
+@cache
+def _world() -> tuple[RunState, Stamp, tuple[bytes, ...]]:
+    """A run in its third round, and records that fit it: some in turn, some not."""
+    run = third_round()
     proposal, state, stamp = run.proposal(), run.now, run.topic.messages[-1][1]
     votes = [run.vote(proposal, voter) for voter in run.voters]
     other = run.vote(proposal, run.voters[0], Choice.REJECT)

@@ -156,7 +156,7 @@ def test_an_origin_that_knocks_too_often_is_not_heard_and_others_are(tmp_path: P
 
 def test_a_member_that_comes_too_often_is_not_let_in_for_a_while(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with house(tmp_path, Limits(ping=0.1, arrivals=0.1)) as (_, _, door):
+        async with house(tmp_path, Limits(ping=0.1, arrivals=0.02)) as (_, _, door):
             assert [await is_let_in(door, BAD.secret) for _ in range(4)] == [True, True, True, False]
 
     play(scenario)
