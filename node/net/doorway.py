@@ -17,9 +17,6 @@ import trio
 from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
 from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
 from libp2p.exceptions import ParseError
-from libp2p.host.ping import ID as PING
-from libp2p.identity.identify.identify import ID as IDENTIFY
-from libp2p.identity.identify_push.identify_push import ID_PUSH as IDENTIFY_PUSH
 from libp2p.io.abc import Reader, ReadWriteCloser
 from libp2p.io.exceptions import IOException
 from libp2p.network.connection.raw_connection import RawConnection
@@ -223,16 +220,18 @@ class BoundedYamux(Yamux):
         return await super()._read_data_body(length)
 
 
-def answered(host: IHost, patience: float) -> StreamHandlerFn:
-    """What becomes of a stream that a peer opens: its protocol is agreed on within `patience` seconds, then served.
+def without_gossip(host: IHost) -> None:
+    """Take libp2p's own protocols away from a host: it serves none, and asks nobody to identify itself.
 
-    Of libp2p's own protocols only identify is served, and its errors, which are the peer's doing, end with it.
+    What peers would say of themselves is a megabyte each time, parsed at once and kept; nobody here needs it.
     """
+    host.get_mux().handlers.clear()
+    host._schedule_identify = lambda *_, **__: None  # type: ignore[attr-defined]
+
+
+def answered(host: IHost, patience: float) -> StreamHandlerFn:
+    """What becomes of a stream that a peer opens: its protocol is agreed on within `patience` seconds, then served."""
     handlers = host.get_mux().handlers
-    for unused in (PING, IDENTIFY_PUSH):
-        handlers.pop(unused, None)
-    if identify := handlers.get(IDENTIFY):
-        handlers[IDENTIFY] = _contained(identify)
 
     async def answer(stream: INetStream) -> None:
         handler = None
@@ -242,25 +241,18 @@ def answered(host: IHost, patience: float) -> StreamHandlerFn:
             except Exception as error:  # noqa: BLE001  (libp2p raises a dozen types: all mean it came to nothing)
                 log.debug("a stream came to nothing: %s", error)
         if handler is None:
-            await _contained(_reset)(stream)
+            await _reset(stream)
         else:
             await handler(stream)
 
     return answer
 
 
-def _contained(serve: StreamHandlerFn) -> StreamHandlerFn:
-    async def handler(stream: INetStream) -> None:
-        try:
-            await serve(stream)
-        except Exception as error:  # noqa: BLE001  (what leaves a handler kills the whole host)
-            log.debug("a stream failed: %s", error)
-
-    return handler
-
-
 async def _reset(stream: INetStream) -> None:
-    await stream.reset()
+    try:
+        await stream.reset()
+    except Exception as error:  # noqa: BLE001  (what leaves a handler kills the whole host)
+        log.debug("a stream was gone before it was reset: %s", error)
 
 
 async def _negotiated(

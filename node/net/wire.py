@@ -29,7 +29,7 @@ from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
 from node.net.control import Limits
-from node.net.doorway import BoundedYamux, Noise, Porch, answered
+from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
 from node.net.exchange import Lost
 from node.net.mesh import BLOB, CONTROL, Channel, Mesh
 from node.net.transport import BlobSource
@@ -229,6 +229,7 @@ class Host:
                 enable_rate_limiting=False,
             ),
         )
+        without_gossip(host)
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         host.get_network().set_stream_handler(answered(host, limits.dial))

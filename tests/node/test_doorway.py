@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 import trio
+from libp2p.peer.id import ID
 
 from node.blobs import Blobs
 from node.identity import identity_of
@@ -19,6 +20,7 @@ from node.net.transport import Connected
 from node.net.wire import Wire, open_wire
 from protocol.ids import PeerId
 from tests.fuzz.hostile import (
+    ACK,
     DATA,
     MULTISTREAM,
     NOISE,
@@ -328,5 +330,21 @@ def test_small_frames_are_read_at_a_bounded_rate(tmp_path: Path) -> None:
             # The flood still waits at the door while a friend is answered.
             assert node.send(FRIEND.peer, b"in between")
             assert await anext(friend.inbound())
+
+    play(scenario)
+
+
+def test_nobody_is_asked_to_identify_itself(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as (node, _, door), muxed(door, BAD.secret) as session:
+            for number in range(30):
+                await session.write(yamux(PING, SYN, 0, 1_000 + number))
+                while True:
+                    frame = await session.read(12)
+                    assert frame[1] == PING, "it has opened a stream"
+                    if frame == yamux(PING, ACK, 0, 1_000 + number):
+                        break
+                await anyio.sleep(0.01)
+            assert ID.from_string(BAD.peer) not in swarm_of(node).peerstore.peer_data_map
 
     play(scenario)
