@@ -39,12 +39,8 @@ def main() -> None:
     corpus = given.corpus or Path(mkdtemp(prefix="fuzz-corpus-")) / target.name
     dictionary = prepare(target, corpus)
     options = [f"-runs={given.runs}", f"-max_len={MAX_INPUT}", "-timeout=10", "-rss_limit_mb=2048"]
-    options += [
-        f"-artifact_prefix={corpus}/found-",
-        f"-dict={dictionary}",
-        "-verbosity=0",
-        "-print_final_stats=1",
-    ]
+    options += [f"-artifact_prefix={corpus}/found-", "-verbosity=0", "-print_final_stats=1"]
+    options += [f"-dict={dictionary}"] if target.words else []  # libFuzzer wants none to be empty
     sys.stderr.write(f"{target.name}: the corpus is in {corpus}, begun at {time.strftime('%H:%M:%S')}\n")
     atheris.Setup([sys.argv[0], *options, str(corpus)], target.run)
     atheris.Fuzz()
