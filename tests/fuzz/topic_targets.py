@@ -21,13 +21,13 @@ from tests.fuzz.target import Target, check_line
 from tests.ledger.chains import START
 from tests.ledger.recorded_run import recorded
 from tests.protocol import acts
-from tests.protocol.world import TOPIC, Run, is_conserved, propose, running_hash, verdict, vote_record
+from tests.protocol.world import TOPIC, Run, blob, is_conserved, propose, running_hash, verdict, vote_record
 
 WORDS = (
     b'"op":"', b'"p":"roundabout"', b'"v":1', b"genesis", b"verdict", b"vote", b"propose", b"close", b"pass",
     b"present", b"fund", b"topup", b"join", b"leave", b"params", b"upgrade", b"end", b"fault", b"settle", b"settled",
     b"failed", b"rotate", b"accepted", b"approve", b"unavailable", b"roundabout", b'{"', b'":', b'"},{"', b"0.0.1001",
-    b"?scheduled", b"12D3KooW", b"16Uiu2HAm",
+    b"?scheduled", b"12D3KooW", b"16Uiu2HAm", b"address", b"/ip4/127.0.0.1/tcp/", b"pieces",
 )  # fmt: skip
 
 
@@ -79,7 +79,8 @@ def message_seeds() -> list[bytes]:
     run = Run(4)
     proposal = run.proposal()
     votes = [run.vote(proposal, run.voters[0], choice) for choice in Choice]
-    return [canonical(proposal), *map(canonical, votes)]
+    large = run.proposal(size=5_000_000, pieces=blob("pieces"))
+    return [canonical(proposal), canonical(large), *map(canonical, votes)]
 
 
 # ---- the fold ----
@@ -117,6 +118,8 @@ def _world() -> tuple[RunState, Stamp, tuple[bytes, ...]]:
         acts.rotate(run, (0, 1, 2), 2),
         acts.settle(run),
         run.genesis,
+        run.address(1, "/ip4/192.0.2.7/tcp/4101", "/dns4/example.org/tcp/1"),
+        propose(run.proposal(size=5_000_000, pieces=blob("pieces"))),
     ]
     return state, stamp, tuple(map(canonical, records))
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,6 +16,7 @@ from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.control import Limits
 from node.net.doorway import MAX_STREAMS, MAX_UNREAD
+from node.net.exchange import Lost
 from node.net.mesh import CONTROL
 from node.net.transport import Connected
 from node.net.wire import Wire, open_wire
@@ -346,5 +348,43 @@ def test_nobody_is_asked_to_identify_itself(tmp_path: Path) -> None:
                         break
                 await anyio.sleep(0.01)
             assert ID.from_string(BAD.peer) not in swarm_of(node).peerstore.peer_data_map
+
+    play(scenario)
+
+
+ANSWERS = {
+    "nothing": b"",
+    "an endless line": b"\xff\xff\xff\xff\x0f" + bytes(8 * 1024 * 1024),
+    "endless lines": line(MULTISTREAM) + line(b"na\n") * 1_000_000,
+    "noise without end": line(MULTISTREAM) + line(NOISE) + os.urandom(8 * 1024 * 1024),
+    "a web page": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_whoever_listens_where_a_member_should_is_heard_for_a_moment_only(
+    tmp_path: Path, answer: str
+) -> None:
+    async def scenario() -> None:
+        taken = []
+
+        async def serve(stream: trio.SocketStream) -> None:
+            sent = 0
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                for start in range(0, len(ANSWERS[answer]), 65_536):
+                    await stream.send_all(ANSWERS[answer][start : start + 65_536])
+                    sent += 65_536
+                while await stream.receive_some(4_096):
+                    pass
+            taken.append(sent)
+
+        async with trio.open_nursery() as tasks:
+            (listener,) = await tasks.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            where = f"/ip4/127.0.0.1/tcp/{listener.socket.getsockname()[1]}"
+            async with house(tmp_path, Limits(ping=0.1, dial=1.0)) as (node, _, _):
+                with pytest.raises(Lost):
+                    await node._dialler.dial(BAD.peer, where)
+                await until(lambda: bool(taken))
+            tasks.cancel_scope.cancel()
 
     play(scenario)
