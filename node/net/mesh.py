@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from node.net.control import Limits, Link
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.frames import Budget
 from node.net.inbox import Inbox
 from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
@@ -27,6 +28,8 @@ BLOB = "/roundabout/blob/1"
 
 _AHEAD = 2
 """Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
+_ARRIVALS = 150
+"""Seconds' worth of connections that a member may open at once; each is told of in the log."""
 _SETTLED = 10.0
 """Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
 
@@ -97,7 +100,7 @@ class Mesh:
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
-        self._inbox = Inbox(limits.share)
+        self._inbox = Inbox(limits.share, self.is_welcome)
         self._admitted: frozenset[PeerId] = frozenset()
         self._dialled: set[PeerId] = set()
         self._opening: set[PeerId] = set()
@@ -107,6 +110,7 @@ class Mesh:
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
         self._serving: Counter[PeerId] = Counter()
+        self._arrivals: dict[PeerId, Budget] = {}
 
     @property
     def peer(self) -> PeerId:
@@ -149,7 +153,7 @@ class Mesh:
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
-        if peer not in self._admitted:
+        if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
         log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
         self._refused[peer] = anyio.current_time() + self._limits.refusal
@@ -245,6 +249,16 @@ class Mesh:
     def is_welcome(self, peer: PeerId) -> bool:
         """Whether a peer is admitted and not refused at present."""
         return peer in self._admitted and self._refused.get(peer, 0.0) <= anyio.current_time()
+
+    def may_arrive(self, peer: PeerId) -> bool:
+        """Whether a peer that has connected is welcome, and does not come too often; to be asked once each time."""
+        if not self.is_welcome(peer):
+            return False
+        rate, now = self._limits.arrivals, anyio.current_time()
+        budget = self._arrivals.get(peer)
+        if budget is None:
+            budget = self._arrivals[peer] = Budget(rate, _ARRIVALS * rate, now)
+        return budget.take(1, now)
 
     async def _keep_dialling(self, peer: PeerId) -> None:
         # The smaller peer id goes first: two that dial at once hinder each other.

@@ -1,4 +1,4 @@
-"""The transport over libp2p: TCP, Noise and Yamux; the only importer of libp2p (SPEC.md, Three places).
+"""The transport over libp2p: TCP, Noise and Yamux; with doorway the only importer of libp2p (SPEC.md, Three places).
 
 Runs on trio alone, as libp2p does.
 """
@@ -15,10 +15,10 @@ import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
 from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
-from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
+from libp2p.network.config import ConnectionConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -26,10 +26,12 @@ from libp2p.rcmgr import ResourceManager
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
 from node.net.control import Limits
+from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
 from node.net.exchange import Lost
 from node.net.listening import bind_failure
 from node.net.mesh import BLOB, CONTROL, Channel, Mesh
@@ -41,6 +43,8 @@ Wire = Mesh
 
 _CLOSING = 0.5
 """Seconds that closing may take before it is given up."""
+_CONNECTIONS = 4
+"""Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
 
 log = logging.getLogger(__name__)
 
@@ -214,9 +218,28 @@ class Host:
         self._running = host
 
     def _new_host(self, mesh: Mesh) -> IHost:
-        host = _host_of(self._keys, [self._listen])
+        limits = self._limits
+        host = new_host(
+            key_pair=self._keys,
+            # The defaults also accept plaintext, and Mplex.
+            sec_opt={NOISE: Noise(self._keys, create_noise_keys().private_key, mesh.may_arrive)},
+            muxer_opt={TProtocol(YAMUX): BoundedYamux},
+            transports=[Porch(limits)],
+            listen_addrs=[self._listen],
+            connection_config=ConnectionConfig(inbound_upgrade_timeout=limits.handshake),
+            # The breaker and the degradation would let one stranger close the node to everybody for a minute, and
+            # each refusal by the tracker costs a place for ever: the gate and the doorkeeper keep the counts.
+            resource_manager=ResourceManager(
+                enable_circuit_breaker=False,
+                enable_graceful_degradation=False,
+                enable_connection_tracking=False,
+                enable_rate_limiting=False,
+            ),
+        )
+        without_gossip(host)
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
+        host.get_network().set_stream_handler(answered(host, limits.dial))
         host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
         return host
 
@@ -236,14 +259,17 @@ class Host:
 
 
 class _Doorkeeper(INotifee):
-    """Closes connections of peers that are not welcome as soon as Noise has told who they are."""
+    """Closes connections of peers that are not welcome any more, and the oldest of those that have too many."""
 
     def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
         self._is_welcome = is_welcome
 
     async def connected(self, network: INetwork, conn: INetConn) -> None:
-        if not self._is_welcome(PeerId(str(conn.muxed_conn.peer_id))):
+        who = conn.muxed_conn.peer_id
+        if not self._is_welcome(PeerId(str(who))):
             await _sever(conn.muxed_conn)
+        for extra in network.get_connections(who)[:-_CONNECTIONS]:
+            await _sever(extra.muxed_conn)
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         """The control stream notices by itself."""
@@ -261,16 +287,15 @@ class _Doorkeeper(INotifee):
         """Listeners are closed by us."""
 
 
-def _host_of(keys: KeyPair, listen: list[Multiaddr]) -> IHost:
-    """A libp2p host, not running yet, with Noise and Yamux alone."""
+def _caller() -> IHost:
+    """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
+    keys = create_new_key_pair(secrets.token_bytes(32))
     noise = NoiseTransport(keys, noise_privkey=create_noise_keys().private_key)
     return new_host(
         key_pair=keys,
         sec_opt={NOISE: noise},  # The default also accepts plaintext.
         muxer_preference="YAMUX",
-        listen_addrs=listen,
-        # The breaker and the degradation would let one stranger close the node to everybody for a minute.
-        resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
+        listen_addrs=[],
     )
 
 
@@ -378,7 +403,7 @@ async def open_wire(
 
 async def probe(peer: PeerId, address: str, within: float) -> None:
     """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
-    host = _host_of(create_new_key_pair(secrets.token_bytes(32)), [])
+    host = _caller()
     try:
         with anyio.move_on_after(within):
             async with host.run([]):
