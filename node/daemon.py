@@ -15,6 +15,8 @@ from ledger.outbox import Outbox
 from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
+from node.console.board import Board
+from node.console.opening import OperatorView, open_view
 from node.driver import Driver
 from node.home import NodeError, held, load_identity
 from node.identity import Identity
@@ -42,16 +44,22 @@ async def run_node(config: Config) -> None:
     Raises what cannot be mended without the operator.
     """
     identity = load_identity(config)
-    structlog.contextvars.bind_contextvars(peer=identity.peer)
-    with held(config.data), tempfile.TemporaryDirectory(prefix="rb-") as runtime:
+    board = Board(identity.peer, config.ledger.account, config.ledger.topic, local_clock)
+    structlog.contextvars.bind_contextvars(peer=identity.peer, round=lambda: board.round)
+    with (
+        held(config.data),
+        tempfile.TemporaryDirectory(prefix="rb-") as runtime,
+        open_view(config.operator, config.data, identity.peer, board) as view,
+    ):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
-            await _take_part(config, identity, Path(runtime))
+            tasks.start_soon(view.serve)
+            await _take_part(config, identity, Path(runtime), view)
             tasks.cancel_scope.cancel()
     log.info("stopped")
 
 
-async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
+async def _take_part(config: Config, identity: Identity, runtime: Path, view: OperatorView) -> None:
     ledger, learner = config.ledger, config.learner
     try:
         blobs = Blobs(config.data / "blobs")
@@ -85,6 +93,7 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 open_transport=open_transport,
                 clock=local_clock,
                 announced=config.network.announce,
+                observer=view.observer,
             )
             await Driver(means).run()
 

@@ -56,12 +56,20 @@ class Limits:
     """Dials a second to all peers together, and four times as many at once."""
     refusal: float = 60.0
     """How long a dropped peer is refused."""
-    frame_rate: float = 1_000.0
-    """Frames a second a peer may send in the long run, and twice as many at once."""
+    frame_rate: float = 250.0
+    """Frames a second a peer may send in the long run, and twice as many at once; each costs a signature check."""
     byte_rate: float = 8.0 * 1024 * 1024
     """Bytes a second, likewise."""
     blob_streams: int = 4
     """Blobs served to one peer at the same time."""
+    handshake: float = 5.0
+    """How long a connection may take until its peer is known and its streams can begin."""
+    half_open: int = 64
+    """Connections whose peer is not known yet; the next one closes the oldest from where most come from."""
+    knocks: float = 20.0
+    """Connections a second from one address (IPv6: one /64) in the long run, and ten times as many at once."""
+    arrivals: float = 0.2
+    """Connections a second that a member may open in the long run, and 150 times as many at once."""
 
 
 class Link:
@@ -92,9 +100,11 @@ class Link:
     async def greet(self) -> None:
         """Accept the peer and wait until it accepts us. Raises Lost."""
         await self._stream.write(KEEPALIVE)
+        until = anyio.current_time() + self._limits.dial  # also for one that says a byte at a time
         while not self._early:
             try:
-                self._early = self._deframer.feed(await self._received(self._limits.dial))
+                left = max(0.0, until - anyio.current_time())
+                self._early = self._deframer.feed(await self._received(left))
             except BadFrame as fault:
                 raise Lost(str(fault)) from fault
         if self._early.pop(0):

@@ -45,6 +45,8 @@ class LivingRun(MoneyedRun):
     """Whose addresses a person's configuration names; by default those of all people before."""
     announces: bool = False
     """Whether people put their addresses on the topic."""
+    operator: dict[int, dict[str, object]] = field(default_factory=dict)
+    """Each person's [operator]; by default they do without a view."""
     expected: set[int] = field(default_factory=set)
     """Daemons that should be running."""
 
@@ -70,6 +72,7 @@ class LivingRun(MoneyedRun):
             "learner": {"name": NAME},
             "learner.options": {"pause": 0.5} | self.options.get(person, {}),
             "log": {"format": "json"},
+            "operator": self.operator.get(person, {"enabled": False}),
         }
         home.mkdir(exist_ok=True)
         file, news = home / "node.toml", home / "news.toml"
