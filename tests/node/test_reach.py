@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -170,6 +171,29 @@ def test_one_good_address_among_bad_ones_is_enough(tmp_path: Path) -> None:
                     await until(
                         lambda: connections(one) == 2 and connections(wanted) == connections(another) == 1
                     )
+
+    play(scenario)
+
+
+def test_a_dial_knocks_once(tmp_path: Path) -> None:
+    """Libp2p by itself would knock four times, at somebody else's door perhaps."""
+
+    async def scenario() -> None:
+        knocks = 0
+
+        async def refuse(stream: trio.SocketStream) -> None:
+            nonlocal knocks
+            knocks += 1
+            await stream.aclose()
+
+        async with trio.open_nursery() as nursery:
+            (door,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+            known = {LARGE.peer: f"/ip4/127.0.0.1/tcp/{door.socket.getsockname()[1]}"}
+            async with opened(SMALL, known, tmp_path, SLOW) as one:
+                one.admit(ALL)
+                await until(lambda: one._dialling.book.known(LARGE.peer)[0].failures)
+            nursery.cancel_scope.cancel()
+        assert knocks == 1
 
     play(scenario)
 
