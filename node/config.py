@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -20,12 +21,15 @@ from pydantic import (
     model_validator,
 )
 
+from node.net.addresses import PER_SOURCE, Scope, scope_of
 from protocol.errors import shown
-from protocol.fields import MAX_INTEGER, AccountField, PeerField, TopicField
+from protocol.fields import MAX_INTEGER, AccountField, AddressField, PeerField, TopicField
 from protocol.messages import first_error
 
 MAX_CONFIG = 256 * 1024
 """Bytes of the largest configuration file."""
+ANNOUNCED = 4
+"""Addresses that a member may put on the topic (SPEC.md, Topic records)."""
 
 
 def _port(address: str) -> str:
@@ -43,6 +47,26 @@ Multiaddr = Annotated[
     str,
     StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$"),
     AfterValidator(_port),
+]
+
+
+def _dialled(address: Any) -> Any:
+    if isinstance(address, str) and scope_of(address) is Scope.NOWHERE:
+        raise ValueError("nobody can dial this address; expected for example /ip4/203.0.113.7/tcp/4001")
+    return address
+
+
+def _several(addresses: Any) -> Any:
+    return (addresses,) if isinstance(addresses, str) else addresses
+
+
+Addresses = Annotated[
+    tuple[Annotated[Multiaddr, BeforeValidator(_dialled)], ...],
+    BeforeValidator(_several),
+    Field(max_length=PER_SOURCE),
+]
+Announced = Annotated[
+    tuple[Annotated[AddressField, BeforeValidator(_dialled)], ...], Field(max_length=ANNOUNCED)
 ]
 
 
@@ -98,8 +122,20 @@ class NetworkSection(_Section):
 
     listen: Multiaddr = "/ip4/127.0.0.1/tcp/0"
     """Where we listen; port 0 takes any free one."""
-    peers: Mapping[PeerField, Multiaddr] = Field(default_factory=dict)
-    """The address of each member we can reach, by peer id."""
+    peers: Mapping[PeerField, Addresses] = Field(default_factory=dict)
+    """The address, or the addresses, of each member we can reach, by peer id."""
+    announce: Announced | None = None
+    """Where the topic is to say that we can be reached, for ever; by default the topic is left as it is."""
+    mdns: bool = False
+    """Whether to look for members on the local network, and to say there where we listen."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _announce_listen(cls, raw: Any) -> Any:
+        """The word "listen" stands for the address that we listen on."""
+        if isinstance(raw, dict) and raw.get("announce") == "listen":
+            return {**raw, "announce": (raw.get("listen", cls.model_fields["listen"].default),)}
+        return raw
 
 
 class LedgerAccess(_Section):

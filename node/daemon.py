@@ -22,6 +22,8 @@ from node.home import NodeError, held, load_identity
 from node.identity import Identity
 from node.journal import Journal
 from node.means import Means
+from node.net.addresses import AddressBook, Finder, Memory, own_scopes
+from node.net.remembered import Remembered
 from node.net.transport import Transport
 from node.net.wire import open_wire
 from node.networks import account_key, open_account, spend_limit_of
@@ -64,10 +66,8 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
-    def open_transport() -> AbstractAsyncContextManager[Transport]:
-        return open_wire(identity.secret, config.network.listen, config.network.peers, blobs)
-
     with (
+        Remembered.open(config.data / "addresses.db") as remembered,
         Journal.open(config.data / "journal.db") as journal,
         Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
@@ -76,6 +76,10 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
             open_account(ledger, key, outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
+
+            def open_transport() -> AbstractAsyncContextManager[Transport]:
+                return open_network(config, identity, blobs, remembered)
+
             means = Means(
                 identity=identity,
                 journal=journal,
@@ -89,8 +93,23 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
                 open_transport=open_transport,
                 clock=local_clock,
                 observer=view.observer,
+                announced=config.network.announce,
             )
             await Driver(means).run()
+
+
+def open_network(
+    config: Config, identity: Identity, blobs: Blobs, memory: Memory
+) -> AbstractAsyncContextManager[Transport]:
+    """Open the network, with every source of addresses that the configuration names."""
+    network = config.network
+    finders: list[Finder] = []
+    if network.mdns:
+        from node.net.lan import Lan
+
+        finders.append(Lan())
+    book = AddressBook(own_scopes((network.listen, *(network.announce or ()))), memory)
+    return open_wire(identity.secret, network.listen, network.peers, blobs, book=book, finders=finders)
 
 
 def member_key(identity: Identity, key: bytes) -> SigningKey | None:

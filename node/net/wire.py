@@ -5,7 +5,7 @@ Runs on trio alone, as libp2p does.
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -18,7 +18,7 @@ from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotif
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
-from libp2p.network.config import ConnectionConfig
+from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -30,11 +30,12 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
+from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
 from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
 from node.net.exchange import Lost
 from node.net.listening import bind_failure
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.mesh import BLOB, CONTROL, Addresses, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
@@ -45,6 +46,9 @@ _CLOSING = 0.5
 """Seconds that closing may take before it is given up."""
 _CONNECTIONS = 4
 """Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
+
+_DIALS = 1024
+"""Dials under way at once: more than there can be peers."""
 
 log = logging.getLogger(__name__)
 
@@ -237,10 +241,15 @@ class Host:
             ),
         )
         without_gossip(host)
+        network = host.get_network()
+        # We have a back-off of our own; libp2p would knock four times for each of our dials.
+        network.retry_config = RetryConfig(max_retries=0)  # type: ignore[attr-defined]
+        # Each peer is dialled by one task: so many that do not answer must not keep the others waiting.
+        network._global_dial_limiter.total_tokens = _DIALS  # type: ignore[attr-defined]
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
-        host.get_network().set_stream_handler(answered(host, limits.dial))
-        host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
+        network.set_stream_handler(answered(host, limits.dial))
+        network.register_notifee(_Doorkeeper(mesh.is_welcome))
         return host
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
@@ -370,14 +379,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 async def open_wire(
     secret: bytes,
     listen: str,
-    addresses: Mapping[PeerId, str],
+    addresses: Addresses,
     blobs: BlobSource,
     limits: Limits | None = None,
+    book: AddressBook | None = None,
+    finders: Iterable[Finder] = (),
 ) -> AsyncGenerator[Wire, None]:
     """Open a node's end of the network, and close it with everything that it started.
 
     secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
     addresses: where peers listen (multiaddrs), as far as it is known; nobody is admitted before `admit`.
+    book, finders: where else peers are found.
     Raises WireError when it cannot listen.
     """
     try:
@@ -389,9 +401,11 @@ async def open_wire(
     host = Host(secret, address, limits)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        mesh = Mesh(host, addresses, blobs, limits, tasks)
+        mesh = Mesh(host, addresses, blobs, limits, tasks, book or AddressBook(own_scopes([listen])))
         try:
             await tasks.start(host.run, mesh)
+            for finder in finders:
+                tasks.start_soon(finder.run, host.peer, host.address, mesh.on_sighting)
             yield mesh
         except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
             failure = error
