@@ -92,8 +92,8 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
                 learner=process,
                 open_transport=open_transport,
                 clock=local_clock,
-                announced=config.network.announce,
                 observer=view.observer,
+                announced=config.network.announce,
             )
             await Driver(means).run()
 

@@ -57,5 +57,5 @@ async def checkup(config: Config, now: Callable[[], int] = time.time_ns) -> Asyn
             yield (examine_membership(state, identity.peer),)
         yield (examine_room(config.data, state.params.max_blob_bytes),)
         ours = None if identity is None else identity.peer
-        yield await examine_peers(state, ours, config.network)
+        yield await examine_peers(state, ours, config.network.peers)
     yield await examine_learner(config.learner, config.data / "learner", state, running)

@@ -241,12 +241,12 @@ class Host:
                 enable_rate_limiting=False,
             ),
         )
+        without_gossip(host)
         network = host.get_network()
         # We have a back-off of our own; libp2p would knock four times for each of our dials.
         network.retry_config = RetryConfig(max_retries=0)  # type: ignore[attr-defined]
         # Each peer is dialled by one task: so many that do not answer must not keep the others waiting.
         network._global_dial_limiter.total_tokens = _DIALS  # type: ignore[attr-defined]
-        without_gossip(host)
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         network.set_stream_handler(answered(host, limits.dial))

@@ -41,12 +41,12 @@ class LivingRun(MoneyedRun):
     daemons: dict[int, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     options: dict[int, dict[str, object]] = field(default_factory=dict)
     """What each person's learner is told."""
+    operator: dict[int, dict[str, object]] = field(default_factory=dict)
+    """Each person's [operator]; by default they do without a view."""
     known: dict[int, Collection[int]] = field(default_factory=dict)
     """Whose addresses a person's configuration names; by default those of all people before."""
     announces: bool = False
     """Whether people put their addresses on the topic."""
-    operator: dict[int, dict[str, object]] = field(default_factory=dict)
-    """Each person's [operator]; by default they do without a view."""
     expected: set[int] = field(default_factory=set)
     """Daemons that should be running."""
 
