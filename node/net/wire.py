@@ -14,7 +14,16 @@ import libp2p.network.swarm
 import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
-from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import (
+    IHost,
+    IMuxedConn,
+    INetConn,
+    INetStream,
+    INetwork,
+    INotifee,
+    IRawConnection,
+    ISecureConn,
+)
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
@@ -297,16 +306,29 @@ class _Doorkeeper(INotifee):
         """Listeners are closed by us."""
 
 
-def _caller() -> IHost:
+class _Proof(NoiseTransport):
+    """Noise of a caller that wants to know who answers, and nothing more."""
+
+    is_given = False
+
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        """Raises PeerIDMismatchesPubkey when another peer answers."""
+        secured = await super().secure_outbound(conn, peer_id)
+        self.is_given = True
+        return secured
+
+
+def _caller() -> tuple[IHost, _Proof]:
     """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
     keys = create_new_key_pair(secrets.token_bytes(32))
-    noise = NoiseTransport(keys, noise_privkey=create_noise_keys().private_key)
-    return new_host(
+    proof = _Proof(keys, noise_privkey=create_noise_keys().private_key)
+    host = new_host(
         key_pair=keys,
-        sec_opt={NOISE: noise},  # The default also accepts plaintext.
+        sec_opt={NOISE: proof},  # The default also accepts plaintext.
         muxer_preference="YAMUX",
         listen_addrs=[],
     )
+    return host, proof
 
 
 async def _sever(connection: IMuxedConn) -> None:
@@ -418,7 +440,7 @@ async def open_wire(
 
 async def probe(peer: PeerId, address: str, within: float) -> None:
     """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
-    host = _caller()
+    host, proof = _caller()
     try:
         with anyio.move_on_after(within):
             async with host.run([]):
@@ -427,6 +449,8 @@ async def probe(peer: PeerId, address: str, within: float) -> None:
                 finally:
                     await _shut(host)
     except Exception as error:  # As in dial.
+        if proof.is_given:
+            return None  # it answered, and then it hung up: members talk to members alone
         is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
         raise (OtherPeer if is_other else Lost)(_cause(error)) from error
     raise Lost(f"did not answer for {within:g} s")
