@@ -24,6 +24,10 @@ class JournalError(Exception):
     """The journal cannot be used; the message names cause and remedy in one line."""
 
 
+class JournalFull(JournalError):
+    """There is no room on the disk; nothing was noted, and nothing may be signed until there is."""
+
+
 class AlreadySigned(Exception):
     """Another body of the same run, round and slot has been signed before."""
 
@@ -74,13 +78,19 @@ class Journal:
     def remember(self, slot: str, run: str, round: int, body: bytes, message: bytes) -> None:
         """Note that `message`, with this body, is about to be sent; the same body again is no offence.
 
-        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalError.
+        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalFull, JournalError.
         """
         insert = "INSERT INTO signed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
             self._database.execute(insert, (run, round, slot, body, message))
             noted, existing = self._database.execute(select, (run, round, slot)).fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise JournalFull(
+                    f"cannot write to the journal {self._path}: {shown(error)}; free the disk"
+                ) from error
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         if noted != body:

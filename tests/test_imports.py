@@ -53,8 +53,9 @@ UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "mars
 FOREIGN = {
     *("anyio", "base58", "click", "coincurve", "cryptography", "eth_hash", "google", "grpc", "gymnasium"),
     *("hiero_sdk_python", "httpx", "hypercorn", "hypothesis", "libp2p", "matplotlib", "multiaddr", "numpy"),
-    *("psutil", "pydantic", "pydantic_core", "pytest", "rfc8785", "rich", "safetensors", "starlette"),
-    *("structlog", "torch", "trio", "examples", "interop", "stubs", "docs", "orjson"),
+    *("playwright", "prometheus_client", "psutil", "pydantic", "pydantic_core", "pytest", "rfc8785", "rich"),
+    *("safetensors", "starlette", "structlog", "torch", "trio", "examples", "interop", "stubs", "docs"),
+    *("orjson",),
 }
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -4,8 +4,8 @@ Runs on trio alone, as libp2p does.
 """
 
 import logging
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -18,20 +18,24 @@ from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotif
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
-from libp2p.network.config import ConnectionConfig
+from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
+from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
+from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
 from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
 from node.net.exchange import Lost
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.listening import bind_failure
+from node.net.mesh import BLOB, CONTROL, Addresses, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
@@ -43,11 +47,18 @@ _CLOSING = 0.5
 _CONNECTIONS = 4
 """Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
 
+_DIALS = 1024
+"""Dials under way at once: more than there can be peers."""
+
 log = logging.getLogger(__name__)
 
 
 class WireError(Exception):
     """The wire could not be opened; the message names cause and remedy."""
+
+
+class OtherPeer(Lost):
+    """Another peer answers."""
 
 
 class Pipe:
@@ -230,10 +241,15 @@ class Host:
             ),
         )
         without_gossip(host)
+        network = host.get_network()
+        # We have a back-off of our own; libp2p would knock four times for each of our dials.
+        network.retry_config = RetryConfig(max_retries=0)  # type: ignore[attr-defined]
+        # Each peer is dialled by one task: so many that do not answer must not keep the others waiting.
+        network._global_dial_limiter.total_tokens = _DIALS  # type: ignore[attr-defined]
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
-        host.get_network().set_stream_handler(answered(host, limits.dial))
-        host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
+        network.set_stream_handler(answered(host, limits.dial))
+        network.register_notifee(_Doorkeeper(mesh.is_welcome))
         return host
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
@@ -278,6 +294,18 @@ class _Doorkeeper(INotifee):
 
     async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
         """Listeners are closed by us."""
+
+
+def _caller() -> IHost:
+    """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
+    keys = create_new_key_pair(secrets.token_bytes(32))
+    noise = NoiseTransport(keys, noise_privkey=create_noise_keys().private_key)
+    return new_host(
+        key_pair=keys,
+        sec_opt={NOISE: noise},  # The default also accepts plaintext.
+        muxer_preference="YAMUX",
+        listen_addrs=[],
+    )
 
 
 async def _sever(connection: IMuxedConn) -> None:
@@ -326,14 +354,10 @@ def _refuse_taken(address: Multiaddr) -> None:
     """Raise WireError when somebody listens there: libp2p shares ports, two nodes would split the peers."""
     protocol = address.protocols()[0].name
     host, port = address.value_for_protocol(protocol), int(address.value_for_protocol("tcp") or 0)
-    family = socket.AF_INET6 if protocol == "ip6" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            remedy = "stop the other node or choose another listen address"
-            raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
+    error = bind_failure(str(host), port, protocol == "ip6")
+    if error is not None:
+        remedy = "stop the other node or choose another listen address"
+        raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
 
 
 def _cause(error: BaseException) -> str:
@@ -343,18 +367,29 @@ def _cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    yield error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    for cause in filter(None, (*inner, error.__cause__, error.__context__)):
+        yield from _causes(cause)
+
+
 @asynccontextmanager
 async def open_wire(
     secret: bytes,
     listen: str,
-    addresses: Mapping[PeerId, str],
+    addresses: Addresses,
     blobs: BlobSource,
     limits: Limits | None = None,
+    book: AddressBook | None = None,
+    finders: Iterable[Finder] = (),
 ) -> AsyncGenerator[Wire, None]:
     """Open a node's end of the network, and close it with everything that it started.
 
     secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
     addresses: where peers listen (multiaddrs), as far as it is known; nobody is admitted before `admit`.
+    book, finders: where else peers are found.
     Raises WireError when it cannot listen.
     """
     try:
@@ -366,9 +401,11 @@ async def open_wire(
     host = Host(secret, address, limits)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        mesh = Mesh(host, addresses, blobs, limits, tasks)
+        mesh = Mesh(host, addresses, blobs, limits, tasks, book or AddressBook(own_scopes([listen])))
         try:
             await tasks.start(host.run, mesh)
+            for finder in finders:
+                tasks.start_soon(finder.run, host.peer, host.address, mesh.on_sighting)
             yield mesh
         except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
             failure = error
@@ -376,6 +413,22 @@ async def open_wire(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def probe(peer: PeerId, address: str, within: float) -> None:
+    """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
+    host = _caller()
+    try:
+        with anyio.move_on_after(within):
+            async with host.run([]):
+                try:
+                    return await host.connect(PeerInfo(ID.from_string(peer), [_tcp_address(address)]))
+                finally:
+                    await _shut(host)
+    except Exception as error:  # As in dial.
+        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
+        raise (OtherPeer if is_other else Lost)(_cause(error)) from error
+    raise Lost(f"did not answer for {within:g} s")
 
 
 # libp2p waits so long for a second address before it believes in the first; members have one.

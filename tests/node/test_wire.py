@@ -250,7 +250,7 @@ def test_garbage_on_the_port_does_no_harm(tmp_path: Path, garbage: bytes) -> Non
 
 def test_a_blob_source_that_raises_stops_nothing(tmp_path: Path) -> None:
     class Broken:
-        def path_of(self, digest: Digest) -> Path | None:
+        def whole(self, digest: Digest) -> Path | None:
             raise RuntimeError("a bug of ours")
 
     async def scenario() -> None:
