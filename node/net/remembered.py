@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from node.net.addresses import Known, Scope, scope_of
+from protocol.errors import shown
 from protocol.ids import PeerId
 
 MOST = 4096
@@ -37,12 +38,15 @@ class Remembered:
         """Open or make the file; one that is damaged is moved aside."""
         try:
             return cls(path, _opened(path))
-        except (OSError, sqlite3.DatabaseError) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # damage may be no text, too
             aside = path.with_name(path.name + ".damaged")
             log.warning(
-                "cannot read the addresses in %s: %s; starting anew, the old file is %s", path, error, aside
+                "cannot read the addresses in %s: %s; starting anew, the old file is %s",
+                path,
+                shown(error),
+                aside,
             )
-        with suppress(OSError, sqlite3.Error):
+        with suppress(OSError, sqlite3.Error, UnicodeDecodeError):
             path.replace(aside)
             for leftover in ("-wal", "-shm"):
                 path.with_name(path.name + leftover).unlink(missing_ok=True)
@@ -90,16 +94,18 @@ class Remembered:
             return []
         try:
             return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             log.warning(
-                "cannot use %s: %s; addresses are not remembered until the next start", self._path, error
+                "cannot use %s: %s; addresses are not remembered until the next start",
+                self._path,
+                shown(error),
             )
             self.close()
             return []
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Raises OSError, sqlite3.DatabaseError."""
+    """Raises OSError, sqlite3.Error, UnicodeDecodeError."""
     path.touch(mode=0o600)
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
@@ -112,7 +118,7 @@ def _opened(path: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError(" ".join(health.split()))
         latest = "SELECT peer, address FROM worked ORDER BY at DESC LIMIT ?"
         database.execute(f"DELETE FROM worked WHERE (peer, address) NOT IN ({latest})", (MOST,))
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
     return database
