@@ -25,7 +25,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
@@ -296,18 +296,6 @@ class _Doorkeeper(INotifee):
         """Listeners are closed by us."""
 
 
-def _caller() -> IHost:
-    """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
-    keys = create_new_key_pair(secrets.token_bytes(32))
-    noise = NoiseTransport(keys, noise_privkey=create_noise_keys().private_key)
-    return new_host(
-        key_pair=keys,
-        sec_opt={NOISE: noise},  # The default also accepts plaintext.
-        muxer_preference="YAMUX",
-        listen_addrs=[],
-    )
-
-
 async def _sever(connection: IMuxedConn) -> None:
     """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
     with anyio.move_on_after(_CLOSING, shield=True):
@@ -416,15 +404,21 @@ async def open_wire(
 
 
 async def probe(peer: PeerId, address: str, within: float) -> None:
-    """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
-    host = _caller()
+    """Make sure that a peer is at an address, `within` seconds, by Noise alone: it lets no stranger further in.
+
+    Raises Lost, OtherPeer.
+    """
+    noise = Noise(
+        create_new_key_pair(secrets.token_bytes(32)), create_noise_keys().private_key, lambda _: False
+    )
     try:
         with anyio.move_on_after(within):
-            async with host.run([]):
-                try:
-                    return await host.connect(PeerInfo(ID.from_string(peer), [_tcp_address(address)]))
-                finally:
-                    await _shut(host)
+            raw = await Porch(Limits()).dial(_tcp_address(address))
+            try:
+                await SecurityMultistream({NOISE: noise}).secure_outbound(raw, ID.from_string(peer))
+            finally:
+                await raw.close()
+            return
     except Exception as error:  # As in dial.
         is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
         raise (OtherPeer if is_other else Lost)(_cause(error)) from error
