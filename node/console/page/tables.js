@@ -84,8 +84,10 @@ function link(each, now) {
   if (each.is_self) return [el("span", { class: "state up" }, "● here")];
   if (each.refused_for > 0) return [el("span", { class: "state down" }, `✗ refused for ${span(each.refused_for * 1000)}`)];
   const since = each.changed_ms === null ? "" : ` ${span(now - each.changed_ms)}`;
-  const title = each.address ?? "it dials this node";
-  return [el("span", { class: `state ${each.connected ? "up" : "down"}`, title }, each.connected ? `● connected${since}` : `○ away${since}`)];
+  return [
+    el("span", { class: `state ${each.connected ? "up" : "down"}` }, each.connected ? `● connected${since}` : `○ away${since}`),
+    el("small", { class: "muted address" }, each.address ?? "it dials this node"),
+  ];
 }
 
 function vote(cast) {
