@@ -66,7 +66,7 @@ export function members({ members: all, money }, now) {
     const cells = [
       [place(each), " ", el("span", { title: each.peer }, each.is_self ? "this node" : shortPeer(each.peer)), standing(each)],
       link(each, now), [latency(each.latency) || "–"],
-      [each.is_self ? "–" : `${bytes(each.received)} / ${bytes(each.sent)}`],
+      [each.received + each.sent === 0 ? "–" : `${bytes(each.received)} / ${bytes(each.sent)}`],
       [each.last_vote ? vote(each.last_vote) : "–"], [each.last_round === null ? "–" : String(each.last_round)],
       [`${each.accepted} / ${each.proposals}`], [String(each.votes)], ...(paid ? [[hbar(each.earned)]] : []),
     ];
