@@ -118,7 +118,7 @@ export function rounds(model, now) {
 function chip(cast) {
   const words = `${named(cast.place)} ${SAID[cast.choice]}, ${gain(cast.gain)}${cast.late ? ", late" : ""}`;
   return el("span", { class: `chip ${cast.choice}`, title: words }, el("span", { class: "unseen" }, words),
-    el("span", { "aria-hidden": true }, `${cast.place}${MARKS[cast.choice]}`));
+    el("span", { "aria-hidden": true }, `${cast.place}${MARKS[cast.choice]}${cast.late ? " late" : ""}`));
 }
 
 export function heads({ heads: all }) {
