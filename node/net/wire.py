@@ -267,7 +267,7 @@ class Host:
             try:
                 await serve(pipe)
             except Lost as lost:
-                log.debug("a stream of %s ended: %s", pipe.peer, lost)
+                log.debug("a stream of %s ended: %s", pipe.peer, lost, extra={"remote": pipe.peer})
                 await pipe.reset()
             except Exception:  # What leaves a handler kills the whole libp2p host.
                 log.exception("a stream of %s failed", pipe.peer)
