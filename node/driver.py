@@ -23,6 +23,7 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
 from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
+from node.home import NodeError
 from node.journal import JournalFull
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
@@ -116,9 +117,12 @@ class Driver:
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
         spec = await self.means.learner.describe()
-        out = self.means.blobs.new_temp()
-        await self.means.learner.initial(out)
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        try:
+            out = self.means.blobs.new_temp()
+            await self.means.learner.initial(out)
+            digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except OSError as error:
+            raise NodeError(f"cannot keep the initial weights: {error.strerror}; free the disk") from error
         self.core.take(Fetched(digest), self.means.clock())
         return spec
 

@@ -19,8 +19,9 @@ DIAL_SECONDS = 10.0
 AT_ONCE = 8
 
 
-async def examine_peers(state: RunState, ours: PeerId | None, addresses: Mapping[PeerId, str]) -> Findings:
+async def examine_peers(state: RunState, ours: PeerId | None, configured: Mapping[PeerId, str]) -> Findings:
     """One finding for each member whose address we know, and one for all whose address we do not."""
+    addresses = {**announced(state), **configured}
     members = [state.roster[place].peer for place in sorted(state.seated | state.seats.joining)]
     others = [peer for peer in members if peer != ours]
     findings: dict[PeerId, Finding] = {}
@@ -38,9 +39,17 @@ async def examine_peers(state: RunState, ours: PeerId | None, addresses: Mapping
     if len(found) < len(others):
         said = f"of {len(others) - len(found)} members we know no address: they have to dial us"
         found.append(fine("peers", said))
-    strangers = sorted(addresses.keys() - set(members))
+    strangers = sorted(configured.keys() - set(members))
     remedy = "take it out of [network.peers]"
     return (*found, *(doubt("peers", f"{peer} is no member of this run", remedy) for peer in strangers))
+
+
+def announced(state: RunState) -> dict[PeerId, str]:
+    """Where members say on the topic that they listen: the first address of each."""
+    said = zip(state.roster, state.whereabouts, strict=True)
+    return {
+        member.peer: where.addresses[0] for member, where in said if where is not None and where.addresses
+    }
 
 
 async def examine_peer(peer: PeerId, address: str) -> Finding:
