@@ -28,7 +28,7 @@ from node.journal import JournalFull
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
-from node.reports import report
+from node.reports import open_number, report
 from node.submissions import Submissions
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
@@ -181,15 +181,17 @@ class Driver:
                 await self._inbox.send(Listening(self.means.announced))
             async for item in transport.inbound():
                 match item:
-                    case Connected(peer):
-                        log.info("connected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
-                        await self._inbox.send(PeerUp(peer))
-                    case Disconnected(peer):
-                        log.info("disconnected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
                     case Frame(peer, body):
                         await self._on_frame(peer, body)
+                    case Connected(peer):
+                        self._on_peer(item, "connected")
+                        await self._inbox.send(PeerUp(peer))
+                    case Disconnected():
+                        self._on_peer(item, "disconnected")
+
+    def _on_peer(self, item: Connected | Disconnected, said: str) -> None:
+        log.info(said, remote=item.peer)
+        self.means.observer.on_peer(item, self.means.clock())
 
     def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
         """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
@@ -390,14 +392,9 @@ class Driver:
         return 60.0 if state is None else float(state.params.round_window)
 
     async def _whole(self, digest: Digest) -> Path:
-        """The file of a blob, its bytes checked. Raises LearnerError; then it is going to be fetched again."""
+        """The file of a blob, its bytes checked. Raises LearnerError: then it is to be fetched again."""
         path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
             await self._inbox.send(Gone(digest))
             raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
-
-
-def open_number(state: RunState) -> int | None:
-    """The number of the open round, or None when the run has ended."""
-    return None if state.open is None else state.open.number

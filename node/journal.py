@@ -6,6 +6,8 @@ Call `remember` before a message is sent (SPEC.md, One round: two signed bodies 
 import sqlite3
 from pathlib import Path
 
+from protocol.errors import shown
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
     run TEXT NOT NULL,
@@ -54,13 +56,13 @@ class Journal:
             database.execute("PRAGMA synchronous = FULL")
             database.execute(_SCHEMA)
             (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file's text may be no UTF-8
             if database is not None:
                 database.close()
-            raise JournalError(f"cannot open the journal {path}: {error}; {_REMEDY}") from error
+            raise JournalError(f"cannot open the journal {path}: {shown(error)}; {_REMEDY}") from error
         if health != "ok":
             database.close()
-            raise JournalError(f"the journal {path} is damaged: {' '.join(health.split())}; {_REMEDY}")
+            raise JournalError(f"the journal {path} is damaged: {shown(health)}; {_REMEDY}")
         return cls(database, path)
 
     def close(self) -> None:
@@ -83,12 +85,14 @@ class Journal:
         try:
             self._database.execute(insert, (run, round, slot, body, message))
             noted, existing = self._database.execute(select, (run, round, slot)).fetchone()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise JournalFull(
-                    f"cannot write to the journal {self._path}: {error}; free the disk"
+                    f"cannot write to the journal {self._path}: {shown(error)}; free the disk"
                 ) from error
-            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         if noted != body:
             raise AlreadySigned(existing)
 
@@ -97,8 +101,8 @@ class Journal:
         select = "SELECT message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
             row = self._database.execute(select, (run, round, slot)).fetchone()
-        except sqlite3.Error as error:
-            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         return None if row is None else bytes(row[0])
 
 

@@ -19,9 +19,17 @@ DIAL_SECONDS = 10.0
 AT_ONCE = 8
 
 
-async def examine_peers(state: RunState, ours: PeerId | None, configured: Mapping[PeerId, str]) -> Findings:
-    """One finding for each member whose address we know, and one for all whose address we do not."""
-    addresses = {**announced(state), **configured}
+async def examine_peers(
+    state: RunState, ours: PeerId | None, configured: Mapping[PeerId, tuple[str, ...]]
+) -> Findings:
+    """One finding for each member of whom we know where it listens, and one for all others.
+
+    configured: addresses of our own configuration; what members announce on the topic comes after them.
+    """
+    said_there = zip(state.roster, state.whereabouts, strict=True)
+    addresses = {member.peer: known.addresses for member, known in said_there if known and known.addresses}
+    for peer, given in configured.items():
+        addresses[peer] = (*given, *addresses.get(peer, ()))
     members = [state.roster[place].peer for place in sorted(state.seated | state.seats.joining)]
     others = [peer for peer in members if peer != ours]
     findings: dict[PeerId, Finding] = {}
@@ -44,15 +52,18 @@ async def examine_peers(state: RunState, ours: PeerId | None, configured: Mappin
     return (*found, *(doubt("peers", f"{peer} is no member of this run", remedy) for peer in strangers))
 
 
-def announced(state: RunState) -> dict[PeerId, str]:
-    """Where members say on the topic that they listen: the first address of each."""
-    said = zip(state.roster, state.whereabouts, strict=True)
-    return {
-        member.peer: where.addresses[0] for member, where in said if where is not None and where.addresses
-    }
+async def examine_peer(peer: PeerId, addresses: tuple[str, ...]) -> Finding:
+    """Whether a peer answers at one of its addresses; what is said of the first, where none does."""
+    found = []
+    for address in addresses:
+        finding = await examine_address(peer, address)
+        if finding.grade == "ok":
+            return finding
+        found.append(finding)
+    return found[0]
 
 
-async def examine_peer(peer: PeerId, address: str) -> Finding:
+async def examine_address(peer: PeerId, address: str) -> Finding:
     """Whether a peer answers at an address."""
     try:
         await probe(peer, address, DIAL_SECONDS)

@@ -15,7 +15,7 @@ ANSWER_SECONDS = 3.0
 def examine_ports(network: NetworkSection, running: bool) -> Findings:
     """Whether we can listen there, or do already, and whether others could reach us."""
     kind, host, port = parts_of(network.listen)
-    others = [parts_of(address)[1] for address in network.peers.values()]
+    others = [parts_of(address)[1] for addresses in network.peers.values() for address in addresses]
     return (_listening(kind, host, port, running), *_reachable(host, port, others))
 
 
