@@ -32,6 +32,7 @@ from multiaddr.protocols import P_P2P
 
 from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
+from node.net.dialling import Addresses
 from node.net.doorway import (
     BoundedYamux,
     Noise,
@@ -46,7 +47,7 @@ from node.net.doorway import (
 )
 from node.net.exchange import Lost
 from node.net.listening import bind_failure
-from node.net.mesh import BLOB, CONTROL, Addresses, Channel, Mesh
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
