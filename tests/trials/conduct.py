@@ -148,11 +148,21 @@ async def more_decisions(run: Trial, count: int) -> None:
     await run.until(lambda state: decisions(state) >= before + count)
 
 
-async def until_all_proposed(run: Trial, since: Nanoseconds) -> list[RoundOf]:
-    """Wait until a proposal of each member, in a round that opened since then, was decided; the rounds since then."""
+async def until_all_proposed(run: Trial, since: Nanoseconds, *places: int) -> list[RoundOf]:
+    """Wait until a proposal of each member, or of some, in a round that opened since then, was decided.
+
+    The rounds since then, up to the last of those.
+    """
+    missing = set(places) or set(range(run.size))
     with anyio.fail_after(PATIENCE):
         while True:
-            rounds = [each for each in rounds_of(await run.told()) if each.opened >= since]
-            if {each.proposer for each in rounds if each.ending in DECIDED} == set(range(run.size)):
-                return rounds
+            wanted, found = set(missing), []
+            for each in rounds_of(await run.told()):
+                if each.opened < since:
+                    continue
+                found.append(each)
+                if each.ending in DECIDED:
+                    wanted.discard(each.proposer)
+                if not wanted:
+                    return found
             await anyio.sleep(0.5)

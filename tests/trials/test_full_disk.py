@@ -16,7 +16,7 @@ POOR = 0
 
 
 async def test_a_full_disk_stops_nobody_for_good(tmp_path: Path) -> None:
-    async with trial(tmp_path, SIZE, round_window=3, inactive_after=20) as run:
+    async with trial(tmp_path, SIZE, round_window=4, inactive_after=20) as run:
         with small_disk(run.data(POOR)):
             fill(run.data(POOR))
             run.start_daemons(POOR)
@@ -24,7 +24,7 @@ async def test_a_full_disk_stops_nobody_for_good(tmp_path: Path) -> None:
             assert child.wait(60) == 2
             (line,) = run.said(POOR)
             assert str(run.data(POOR)) in line
-            assert "disk is full; free the disk" in line
+            assert "disk is full" in line or "No space left on device" in line
             empty(run.data(POOR))
             run.start_daemons(*range(SIZE))
             await run.until_together(*range(SIZE))
