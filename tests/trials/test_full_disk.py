@@ -8,7 +8,7 @@ import pytest
 from protocol.ids import Nanoseconds
 from tests.trials.conduct import check_agreement, check_signatures, more_decisions, until_all_proposed
 from tests.trials.disks import empty, fill, small_disk, why_not
-from tests.trials.trial import name_of, trial
+from tests.trials.trial import PATIENCE, name_of, trial
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 SIZE = 3
@@ -21,7 +21,7 @@ async def test_a_full_disk_stops_nobody_for_good(tmp_path: Path) -> None:
             fill(run.data(POOR))
             run.start_daemons(POOR)
             child = run.processes.pop(name_of(POOR))
-            assert child.wait(60) == 2
+            assert child.wait(PATIENCE) == 2
             (line,) = run.said(POOR)
             assert str(run.data(POOR)) in line
             assert "disk is full" in line or "No space left on device" in line

@@ -25,7 +25,7 @@ from tests.learners.counting import NAME, spec
 from tests.topic_reading import Told, Topic
 
 HBAR = 100_000_000
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds for one thing to come about on a busy machine."""
 
 
