@@ -145,7 +145,7 @@ def decisions(state: RunState) -> int:
 async def more_decisions(run: Trial, count: int) -> None:
     """Wait until so many more rounds have been decided."""
     before = decisions(await run.state())
-    await run.until(lambda state: decisions(state) >= before + count)
+    await run.until(lambda state: decisions(state) >= before + count, PATIENCE)
 
 
 async def until_all_proposed(run: Trial, since: Nanoseconds, *places: int) -> list[RoundOf]:

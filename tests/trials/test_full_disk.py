@@ -10,9 +10,16 @@ from tests.trials.conduct import check_agreement, check_signatures, more_decisio
 from tests.trials.disks import empty, fill, small_disk, why_not
 from tests.trials.trial import PATIENCE, name_of, trial
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 SIZE = 3
 POOR = 0
+
+
+@pytest.fixture(autouse=True)
+def _is_possible() -> None:
+    """Skips, and says why, where it is not."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
 
 
 async def test_a_full_disk_stops_nobody_for_good(tmp_path: Path) -> None:

@@ -27,7 +27,14 @@ MANY, FEW = (0, 1, 2), (3, 4)
 LONG = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 log = logging.getLogger(__name__)
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+
+
+@pytest.fixture(autouse=True)
+def _is_possible() -> None:
+    """Skips, and says why, where it is not."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
 
 
 @pytest.mark.parametrize(("window", "seconds"), [(4, 10.0), pytest.param(4, 60.0, marks=LONG)])
