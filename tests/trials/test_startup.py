@@ -16,6 +16,8 @@ from tests.trials.trial import Trial, name_of, trial
 
 SIZE = 3
 HURT = 2
+NOT_MEMORY = ("operator.json", "addresses.db")
+"""What is made anew at each start, and what is only a cache."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,11 +82,11 @@ async def test_damage_is_one_line_and_nothing_is_overwritten(
 
 
 def snapshot(data: Path) -> dict[Path, bytes]:
-    """What is on disk, but for what is made anew at each start."""
+    """What is on disk and must not be lost, but for what SQLite makes anew."""
     return {
         file: file.read_bytes()
         for file in data.rglob("*")
-        if file.is_file() and file.name != "operator.json" and not file.name.endswith(("-shm", "-wal"))
+        if file.is_file() and file.name not in NOT_MEMORY and not file.name.endswith(("-shm", "-wal"))
     }
 
 
