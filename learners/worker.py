@@ -35,7 +35,7 @@ from learners.channel import (
     Spec,
     Trained,
 )
-from learners.learner import BadWeights, Learner, LearnerError
+from learners.learner import Adopter, BadWeights, Learner, LearnerError
 from learners.registry import find_learner
 from learners.wanted import GivenUp, wanted_while
 
@@ -83,14 +83,14 @@ def answer(learner: Learner, request: Request) -> BaseModel:
 def _ask(learner: Learner, request: Request) -> BaseModel:
     match request:
         case Describe():
-            return Spec.of(learner.describe())
+            return Spec.of(learner.describe(), isinstance(learner, Adopter))
         case Initial():
             learner.initial(request.out)
         case Propose():
             return Trained.of(learner.propose(request.head, channel.round_of(request), request.out))
         case Score():
             return Compared.of(learner.score(request.head, request.candidate, channel.round_of(request)))
-        case Adopt():
+        case Adopt() if isinstance(learner, Adopter):
             learner.adopt(request.head, channel.round_of(request))
     return Done()
 
