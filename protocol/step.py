@@ -357,13 +357,7 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
-            return with_vote(view, vote), (Send(vote, others(view, voters_of(state))),)
-
-
-def voters_of(state: RunState) -> frozenset[int]:
-    """Who is told of our vote: all members, or the committee where there is one."""
-    assert state.open is not None
-    return state.open.members if state.params.committee_size else state.seated
+            return with_vote(view, vote), ()  # `tell` says it
 
 
 def others(view: View, places: frozenset[int]) -> tuple[PeerId, ...]:

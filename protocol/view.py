@@ -268,6 +268,10 @@ class Work:
     """Our learner is at it, or our signature is."""
     failures: int = 0
     """How often our learner has failed in this round."""
+    told_at: Nanoseconds | None = None
+    """When we told those of our vote who need it at once."""
+    told_all: bool = False
+    """Whether the others have been told, too."""
     decided_at: Nanoseconds | None = None
     """When we first saw a tally that nothing can turn."""
     verdict_sent: Nanoseconds | None = None
