@@ -94,6 +94,7 @@ def take_turn(
         return view, (Train(current.number, state.head),)
     if ahead.trained is None:
         return view, ()  # our learner is at it
+    view = replace(view, work=replace(view.work, turn_signed=True))
     return view, (Sign(proposal_body(state, current, place, ahead.trained)),)
 
 
