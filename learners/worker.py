@@ -8,6 +8,7 @@ parent-death signal is of no use here: it fires when the *thread* that started u
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -66,6 +67,7 @@ def main() -> None:
         server = _server(learner, worker)
         server.add_insecure_port(f"unix:{arguments.socket}")  # in a folder only this user may enter
         server.start()
+        gc.freeze()  # what was loaded by now stays, and need not be looked through again
         say(channel.Ready())
         server.wait_for_termination()
 
