@@ -29,7 +29,7 @@ from protocol.messages import first_error
 MAX_CONFIG = 256 * 1024
 """Bytes of the largest configuration file."""
 ANNOUNCED = 4
-"""Addresses that a member may put on the topic (SPEC.md, Topic records)."""
+"""Addresses that a member may put on the topic (SPEC.md, records)."""
 
 
 def _port(address: str) -> str:

@@ -28,6 +28,7 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "itertools",
     "orjson",
     "pydantic",
     "pydantic_core",

@@ -7,14 +7,15 @@ reads lines of any length, keeps what a peer sends beyond its window, and holds 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import anyio
 import libp2p.protocol_muxer.multiselect_communicator
 import libp2p.stream_muxer.muxer_multistream
 import libp2p.stream_muxer.yamux.yamux
 import trio
-from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
 from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
 from libp2p.exceptions import ParseError
 from libp2p.io.abc import Reader, ReadWriteCloser
@@ -54,7 +55,9 @@ FRAME_RATE = 4_000.0
 """Small Yamux frames a second that are read from one connection; twice as many at once."""
 
 _READ = 65_536
-_CLOSING = 1.0
+_SETTLING = 1.0
+_CLOSING = 0.5
+"""Seconds that closing may take before it is given up."""
 _MULTISTREAM = "/multistream/1.0.0"
 _NOT_THAT = "na"
 
@@ -145,7 +148,7 @@ class Porch(TCP):
     async def _see_off(self, knock: Knock, scope: trio.CancelScope) -> None:
         """Libp2p would serve a connection that has ended until the host ends, and count it."""
         await knock.closed.wait()
-        await trio.sleep(_CLOSING)  # it has accounts to settle
+        await trio.sleep(_SETTLING)  # it has accounts to settle
         scope.cancel()
 
 
@@ -288,6 +291,51 @@ async def _read_line(reader: Reader) -> bytes:
     if not line.endswith(b"\n") or not line.isascii():
         raise ParseError("no line of multistream")
     return line[:-1]
+
+
+async def sever(connection: IMuxedConn) -> None:
+    """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
+    with anyio.move_on_after(_CLOSING, shield=True):
+        try:
+            await connection.secured_conn.close()  # type: ignore[attr-defined]
+        except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
+            log.debug("a connection was gone before it was closed: %s", cause(error))
+
+
+async def forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
+    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
+    network = host.get_network()
+    async with trio.open_nursery() as nursery:
+        for connection in network.get_connections(who):
+            if connection.muxed_conn is not but:
+                # Libp2p would hand the dead connection out for a while.
+                network.remove_conn(connection)  # type: ignore[attr-defined]
+                nursery.start_soon(sever, connection.muxed_conn)
+
+
+async def shut(host: IHost) -> None:
+    """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
+    with anyio.move_on_after(_CLOSING, shield=True):
+        async with trio.open_nursery() as nursery:
+            for connection in host.get_network().get_connections():
+                nursery.start_soon(sever, connection.muxed_conn)
+        for listener in host.get_network().listeners.values():
+            await listener.close()
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    yield error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    for origin in filter(None, (*inner, error.__cause__, error.__context__)):
+        yield from causes(origin)
 
 
 # Libp2p has no other way to say so: it reads lines of any length, makes Yamux and streams by these names, and lets
