@@ -34,6 +34,7 @@ from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.frames import Budget
 from node.net.gate import Gate, origin_of
+from node.net.lean import Buffered, LeanMuxer, LeanStream
 from protocol.ids import PeerId
 
 MAX_HANDSHAKE = 16 * 1024
@@ -100,6 +101,10 @@ class Knock(ReadWriteCloser):
         return self._stream.get_remote_address()
 
 
+class _Ahead(Buffered, ReadWriteCloser):
+    """A socket's stream that is read in large parts."""
+
+
 class Porch(TCP):
     """TCP whose listeners pass a gate, and whose connections are knocks."""
 
@@ -111,14 +116,14 @@ class Porch(TCP):
         """Who answers is as unknown as who calls."""
         raw = await super().dial(maddr)
         assert isinstance(raw, RawConnection)
-        raw.stream = Knock(raw.stream)
+        raw.stream = Knock(_Ahead(raw.stream))
         return raw
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         """A listener that serves who gets through the gate."""
 
         async def serve(stream: ReadWriteCloser) -> None:
-            await self._receive(Knock(stream), handler_function)
+            await self._receive(Knock(_Ahead(stream)), handler_function)
 
         return TCPListener(serve)
 
@@ -206,12 +211,16 @@ class _Streams(dict[int, YamuxStream]):
         super().__setitem__(number, stream)
 
 
-class BoundedYamux(Yamux):
+class LeanerStream(LeanStream, YamuxStream):
+    """A stream of BoundedYamux."""
+
+
+class BoundedYamux(LeanMuxer, Yamux):
     """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
 
     def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
         self._paced = _Paced(secured_conn)
-        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
+        super().__init__(self._paced, *arguments, **options)
         self.streams = _Streams()
 
     async def _read_data_body(self, length: int) -> bytes:
@@ -329,7 +338,9 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         yield from causes(origin)
 
 
-# Libp2p has no other way to say so: it reads lines of any length, makes Yamux by this name, and lets windows grow.
+# Libp2p has no other way to say so: it reads lines of any length, makes Yamux and streams by these names, and lets
+# windows grow.
 libp2p.protocol_muxer.multiselect_communicator.read_delim = _read_line  # type: ignore[attr-defined]
 libp2p.stream_muxer.muxer_multistream.Yamux = BoundedYamux  # type: ignore[attr-defined]
+libp2p.stream_muxer.yamux.yamux.YamuxStream = LeanerStream  # type: ignore[misc]
 libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW

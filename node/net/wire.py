@@ -46,6 +46,7 @@ from node.net.doorway import (
     without_gossip,
 )
 from node.net.exchange import Lost
+from node.net.lean import Eager
 from node.net.listening import bind_failure
 from node.net.mesh import BLOB, CONTROL, Channel, Mesh
 from node.net.transport import BlobSource
@@ -77,6 +78,7 @@ class Pipe:
     def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
         self._host = host
         self._stream = stream
+        self._stream._state_lock = Eager()  # type: ignore[attr-defined]
         self._stall = stall
 
     @property
