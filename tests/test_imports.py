@@ -23,7 +23,7 @@ PURE = {
     "coincurve",
     "collections.abc",
     "contextlib",
-    "contextvars",  # in signing alone: who checks a signature, not what the answer is
+    "contextvars",  # in signing and fold alone: who finds an answer out, not what it is
     "dataclasses",
     "enum",
     "functools",

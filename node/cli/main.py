@@ -19,6 +19,7 @@ COMMANDS = {
     "localnet": "Run an embedded Hedera network.",
     "motion": "Join, leave, change the rules, end the run: draft, show, sign, submit.",
     "node": "Take part in a run.",
+    "simulate": "Try many nodes under virtual time with everything that goes wrong.",
     "topup": "Put more money at stake.",
 }
 OURS = ("learners", "ledger", "node", "protocol")
