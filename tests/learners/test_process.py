@@ -191,8 +191,25 @@ def test_leaving_ends_the_process_and_removes_the_socket(tmp_path: Path, pipe: P
     run(backend, scenario)
 
 
-async def _propose_and_be_cancelled(learner: LearnerProcess, folder: Path) -> None:
-    await propose(learner, folder, "hang")
+@both_loops
+def test_what_is_given_up_stops_early_and_the_same_process_goes_on(
+    tmp_path: Path, pipe: Path, backend: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as learner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_propose_and_be_cancelled, learner, tmp_path, "toil")
+                pid = await hanging(pipe)
+                tasks.cancel_scope.cancel()
+            # It would toil for ever: this is answered because it asked whether anybody waits.
+            assert (await learner.describe()).name == "stub"
+            assert learner.pid == pid
+
+    run(backend, scenario)
+
+
+async def _propose_and_be_cancelled(learner: LearnerProcess, folder: Path, word: str = "hang") -> None:
+    await propose(learner, folder, word)
 
 
 @both_loops
