@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 
-from node.simulation.invariants import Violation
+from node.simulation.accounts import Violation
 from node.simulation.plan import Setup, plan_for
 from node.simulation.scheduler import START
-from node.simulation.trace import Tell
+from node.simulation.telling import Tell
 from node.simulation.world import World
 
 BATCH = 10

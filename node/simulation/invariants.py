@@ -4,6 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from node.core import Drop, Outcome
+from node.simulation.accounts import Violation, check_money
 from node.simulation.cast import TOPIC
 from node.simulation.plan import Plan
 from node.simulation.scheduler import START
@@ -14,8 +15,8 @@ from protocol.fields import canonical
 from protocol.fold import fold_record, read
 from protocol.ids import SECOND, Digest, Round
 from protocol.messages import Choice
-from protocol.money import Money, liabilities, total_of
-from protocol.records import Stamp
+from protocol.parse import parse_record
+from protocol.settlement import is_paid_off
 from protocol.state import ClosedRound, RunState
 from protocol.step import MAX_FAILURES
 from protocol.timing import CLOSE_MARGIN, back_off
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from node.simulation.node import Node
 
 NAY = (Choice.REJECT, Choice.UNAVAILABLE)
-
-
-class Violation(Exception):
-    """Something that must hold does not: the name of the invariant, and what broke it."""
-
-    def __init__(self, invariant: str, detail: str) -> None:
-        super().__init__(f"{invariant}: {detail}")
-        self.invariant = invariant
-        self.detail = detail
 
 
 DECIDED = ("accepted", "rejected", "neutral")
@@ -68,15 +60,6 @@ PER_WINDOW = {
 """How often a node may do each of these in a round, for each window that it lasts."""
 
 
-def check_money(money: Money) -> None:
-    """Each tinybar of the deposits is somewhere, and none is owed to the pool. Raises Violation."""
-    amounts = (money.pool, money.fees, *money.stakes, *(amount for _, amount in (*money.owed, *money.paid)))
-    if liabilities(money) + money.fees + total_of(money.paid) != money.deposits:
-        raise Violation("money is conserved", f"{liabilities(money)} + {money.fees} of {money.deposits}")
-    if min(amounts) < 0:
-        raise Violation("no amount is negative", f"{min(amounts)}")
-
-
 class Invariants:
     """Watches everything, and knows what is true."""
 
@@ -93,6 +76,8 @@ class Invariants:
         """What honest members have signed."""
         self._signed: dict[tuple[int, str, Round], bytes] = {}
         self._done: Counter[tuple[int, int, Round, str]] = Counter()
+        self._contradicted: dict[int, int] = {}
+        """Who has said two things on the topic, and when that was first seen there."""
         self.healed_at: int | None = None
 
     # ---- the topic ----
@@ -112,9 +97,10 @@ class Invariants:
                 raise Violation("no honest record is invalid", detail) from None
             return
         self.states.append(self.state)
-        self._check_state(before, self.state, recorded.stamp)
+        self._check_state(before, self.state, recorded)
 
-    def _check_state(self, before: RunState | None, state: RunState, stamp: Stamp) -> None:
+    def _check_state(self, before: RunState | None, state: RunState, recorded: Recorded) -> None:
+        stamp = recorded.stamp
         if before is None or state.money is not before.money:
             check_money(state.money)
         wronged = state.seats.expelled - self._plan.faulty
@@ -123,17 +109,27 @@ class Invariants:
         last = state.last
         if last is not None and (before is None or before.last is None or before.last.number != last.number):
             assert before is not None
-            self._on_ended(before, state, last, stamp)
-        if state.open is not None and state.open.number not in self._opened:
-            self._opened[state.open.number] = stamp.time
+            self._on_ended(before, last, recorded)
+        if state.open is None:
+            return
+        self._opened.setdefault(state.open.number, stamp.time)
+        for vote in state.open.seconds:
+            self._contradicted.setdefault(vote.body.voter, stamp.time)
+        if len(state.open.proposals) > 1:
+            self._contradicted.setdefault(state.open.proposer, stamp.time)
 
-    def _on_ended(self, before: RunState, state: RunState, last: ClosedRound, stamp: Stamp) -> None:
-        number, current = last.number, before.open
+    def _on_ended(self, before: RunState, last: ClosedRound, recorded: Recorded) -> None:
+        number, current, stamp = last.number, before.open, recorded.stamp
         if number in self._ended or current is None or current.number != number:
             raise Violation("one outcome a round", f"round {number} ended {last.ending} and before")
         self._ended[number] = last.ending
         self.endings[last.ending] += 1
         late = stamp.time - current.deadline
+        op = parse_record(recorded.raw).op
+        if (late > 0) != (op == "close"):
+            raise Violation(
+                "closes, and nothing else, end rounds after the deadline", f"a {op} at {late / SECOND} s"
+            )
         most = CLOSE_MARGIN + back_off(before) * (len(before.roster) - 1) + 2 * self.latency + SECOND
         if late > most + self._excused(before, current.deadline, stamp.time):
             raise Violation("rounds end in time", f"round {number} ended {late / SECOND:.1f} s late")
@@ -264,9 +260,11 @@ class Invariants:
     # ---- the end ----
 
     def is_quiet(self, nodes: "list[Node]") -> bool:
-        """Whether everybody honest has read everything, and has the head."""
+        """Whether everybody honest has read everything, and has the head, and everybody has their money."""
         state = self.state
         assert state is not None
+        if not is_paid_off(state) and self._plan.pool:
+            return False
         up = [node for node in nodes if node.is_honest and node.core is not None]
         return all(
             node.core is not None and node.core.view.state == state and state.head in node.store
@@ -286,9 +284,20 @@ class Invariants:
             raise Violation("all folds are equal", "a fold without memory differs")
         for node in nodes:
             if node.is_honest and node.core is not None:
-                self._check_settled(node, state)
+                self._check_told(node, state)
+        self._check_punished(state)
+        if self._plan.pool and not is_paid_off(state):
+            raise Violation("nobody is owed for ever", f"{state.money.owed} are owed at the end")
 
-    def _check_settled(self, node: "Node", state: RunState) -> None:
+    def _check_punished(self, state: RunState) -> None:
+        """Who said two things on the topic is out, unless there was no time for that."""
+        end = START if state.last is None else state.last.time
+        since = max(self.healed_at or end, START)
+        for place, seen in self._contradicted.items():
+            if place not in state.seats.expelled and max(seen, since) + 120 * SECOND < end:
+                raise Violation("contradictions are punished", f"{place} said two things on the topic")
+
+    def _check_told(self, node: "Node", state: RunState) -> None:
         assert node.core is not None
         if node.core.view.state != state:
             raise Violation("all come to the same head", f"{node.place} has not read everything")

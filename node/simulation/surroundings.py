@@ -66,7 +66,7 @@ class Surroundings:
     """What is true, as somebody knows who reads the topic at once."""
 
     def write(self, node: "Node", raw: bytes, key: str, raws: list[bytes]) -> None:
-        """Put on the topic what a node submits (`raws` where it says something else); in an outage it fails, or seems to."""
+        """Put on the topic what a node submits; in an outage that fails, or seems to. raws: what is written for it."""
         outage = 0 if self.is_healed else self._unwritable()
         if outage:
             self.scheduler.after(PATIENCE, node.on_written, node.life, raw, False)

@@ -3,9 +3,10 @@
 from collections import Counter
 from random import Random
 
+from node.simulation.accounts import Violation, check_treasury
 from node.simulation.behaviours import BEHAVIOURS, STIR_EVERY
 from node.simulation.cast import FUNDER, TREASURY, figure, founding
-from node.simulation.invariants import Invariants, Violation
+from node.simulation.invariants import Invariants
 from node.simulation.learner import Weights
 from node.simulation.ledger import SUCCESS, Fate, Ledger
 from node.simulation.memo import Memo
@@ -14,8 +15,8 @@ from node.simulation.node import Node
 from node.simulation.plan import Plan, Span
 from node.simulation.scheduler import Scheduler
 from node.simulation.surroundings import Surroundings
+from node.simulation.telling import Tell, Traced
 from node.simulation.topic import Entry, FalseMirror, Topic
-from node.simulation.trace import Tell, Traced
 from protocol.deposits import deposit_memo
 from protocol.fields import canonical
 from protocol.ids import SECOND, Tinybar
@@ -26,8 +27,8 @@ MAX_EVENTS = 3_000
 """Actions of the scheduler for each node and round, after which nothing will come of it any more."""
 SLACK = 120 * SECOND
 """What was under way when everything healed may fail for so long."""
-QUIET = 150 * SECOND
-"""After the last round everybody has so long to read it, and to fetch the head."""
+QUIET = 1_200 * SECOND
+"""After the last round everybody has so long to read it, to fetch the head, and to be paid."""
 
 
 class World:
@@ -210,3 +211,4 @@ class World:
             if self.scheduler.now > end or not self.scheduler.advance():
                 break
         self.invariants.check_end(self.nodes)
+        check_treasury(self.state, self.ledger)
