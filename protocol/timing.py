@@ -26,22 +26,9 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     return min((time for time in times if time > now), default=None)
 
 
-def distance(state: RunState, current: OpenRound, place: int) -> int:
-    """How many act before us: the proposer first, then those who vote, by the order, then the others."""
-    order, first = state.order, state.order.index(current.proposer)
-    walk = order[first:] + order[:first]
-    if place not in walk:
-        return len(walk)
-    before = walk[: walk.index(place)]
-    voting = [other for other in before if other in current.members]
-    if place in current.members:
-        return len(voting)
-    return len(before) - len(voting) + len(current.members)
-
-
-def rank(state: RunState, place: int) -> int:
-    """How many act before us, where no round may be open any more."""
-    return place if state.open is None else distance(state, state.open, place)
+def distance(state: RunState, place: int) -> int:
+    """How many act before us; where no round is open any more, by place."""
+    return place if state.open is None else state.ranks[place]
 
 
 def back_off(state: RunState) -> Nanoseconds:
@@ -65,7 +52,7 @@ def verdict_time(view: View, state: RunState, current: OpenRound, place: int) ->
     if work.verdict_sent is not None:
         return Nanoseconds(work.verdict_sent + 2 * pause)
     grace = 0 if len(work.votes) == len(current.members) - 1 else pause
-    return Nanoseconds((work.decided_at or 0) + grace + pause * distance(state, current, place))
+    return Nanoseconds((work.decided_at or 0) + grace + pause * distance(state, place))
 
 
 def close_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
@@ -73,7 +60,7 @@ def close_time(view: View, state: RunState, current: OpenRound, place: int) -> N
     pause = back_off(state)
     if view.work.close_sent is not None:
         return Nanoseconds(view.work.close_sent + 2 * pause)
-    return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))
+    return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, place))
 
 
 def announce_time(view: View, state: RunState) -> Nanoseconds:
@@ -94,7 +81,7 @@ def money_times(view: View, state: RunState, place: int) -> list[Nanoseconds]:
 
 def turn_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
     """When our turn to act on a settlement comes: who is nearer to the proposer saves the others the fees."""
-    return Nanoseconds(payment.since + back_off(state) * rank(state, place))
+    return Nanoseconds(payment.since + back_off(state) * distance(state, place))
 
 
 def record_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
@@ -108,4 +95,4 @@ def charge_time(charge: Charge, state: RunState, place: int) -> Nanoseconds:
     """When we put evidence on the topic, or do so again."""
     if charge.sent is not None:
         return Nanoseconds(charge.sent + 2 * back_off(state))
-    return Nanoseconds((charge.since or 0) + back_off(state) * rank(state, place))
+    return Nanoseconds((charge.since or 0) + back_off(state) * distance(state, place))
