@@ -127,7 +127,8 @@ class Core:
         # With the very time that `step` was given: a later one could miss what fell due in between.
         self.due = alarm(self.view, now)
         self._observer.on_step(before, self.view, event, now)
-        admission = self._admission() if _is_other_circle(before.state, self.view.state) else ()
+        is_new = self.view.live and (not before.live or _is_other_circle(before.state, self.view.state))
+        admission = self._admission() if is_new else ()  # nobody is talked to before the topic has been read
         return Outcome((*admission, *self._commands(effects)))
 
     def _commands(self, effects: Effects) -> tuple[Command, ...]:

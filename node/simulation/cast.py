@@ -7,9 +7,13 @@ from typing import Any
 
 import coincurve
 
-from protocol.ids import AccountId, PeerId, PublicKey, TopicId, digest_of, peer_id_of
+from protocol.fields import canonical
+from protocol.ids import AccountId, Digest, PeerId, PublicKey, Tinybar, TopicId, digest_of, peer_id_of
+from protocol.motions import JoinBody, JoinRecord
 from protocol.params import LearnerRef, Params
 from protocol.records import Genesis, Member, TreasuryEntry
+from protocol.signing import sign
+from protocol.transfers import TransactionId
 
 TOPIC = TopicId("0.0.1001")
 TREASURY = AccountId("0.0.1002")
@@ -47,3 +51,9 @@ def founding(founders: int, changes: dict[str, Any]) -> Genesis:
         roster=tuple(Member(peer=each.peer, account=each.account) for each in cast),
         treasury=TreasuryEntry(account=TREASURY, required=founders // 2 + 1),
     )
+
+
+def joining(who: Figure, run: Digest, stake: Tinybar, transaction: TransactionId) -> bytes:
+    """The record of somebody who joins, with a stake that was paid."""
+    body = JoinBody(run=run, peer=who.peer, account=who.account, stake=stake, transaction=transaction, term=1)
+    return canonical(JoinRecord(body=body, sig=sign(who.secret, "join", body), signatures=()))

@@ -11,6 +11,9 @@ from protocol.ids import SECOND
 WINDOW = 60
 """Seconds of a round, at most."""
 
+MOST_FOUNDERS, FOUNDERS = 500, 7
+"""A run of more than so many is founded by a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -21,6 +24,11 @@ class Setup:
     byzantine: int = 0
     committee: int = 0
     """Members that vote; 0: everybody."""
+
+    @property
+    def founders(self) -> int:
+        """Members from the start; a genesis record has room for some hundreds, and the others join."""
+        return self.peers if self.peers <= MOST_FOUNDERS else FOUNDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ def plan_for(setup: Setup, seed: int) -> Plan:
     draw = Random(f"plan {seed} {setup.peers} {setup.rounds} {setup.byzantine} {setup.committee}")
     faulty = draw.sample(range(setup.peers), min(setup.byzantine, setup.peers))
     liars, silent, deceived = _cast_faulty(setup, faulty, draw)
-    stake = draw.choice([0, 1_000_000])
+    stake = draw.choice([0, 1_000_000]) if setup.founders == setup.peers else 1_000_000
     return Plan(
         seed=seed,
         setup=setup,
@@ -137,7 +145,8 @@ def _cast_faulty(
 def _params(setup: Setup, draw: Random, stake: int) -> dict[str, Any]:
     return {
         "round_window": WINDOW,
-        "max_rounds": setup.rounds,
+        # Where others join, each founder passes once before.
+        "max_rounds": setup.rounds + (setup.founders if setup.founders < setup.peers else 0),
         "inactive_after": draw.randint(2, 4),
         "committee_size": setup.committee,
         "admission": "open" if stake else "vote",

@@ -5,7 +5,8 @@ from random import Random
 
 from node.simulation.accounts import Violation, check_treasury
 from node.simulation.behaviours import BEHAVIOURS, STIR_EVERY
-from node.simulation.cast import FUNDER, TREASURY, figure, founding
+from node.simulation.cast import FUNDER, TREASURY, figure, founding, joining
+from node.simulation.forging import pass_record
 from node.simulation.invariants import Invariants
 from node.simulation.learner import Weights
 from node.simulation.ledger import SUCCESS, Fate, Ledger
@@ -61,6 +62,8 @@ class World:
         self.topic.found = lambda raw, stamp: self.ledger.found(self.invariants.state, raw, stamp)
         self.topic.on_entry.append(self._on_entry)
         self.faults: Counter[str] = Counter()
+        self._founded = 0
+        """Rounds that were over before anybody took part."""
 
     def _node(self, place: int) -> Node:
         lies = dict(self.plan.liars).get(place, ())
@@ -112,19 +115,29 @@ class World:
     def _found(self) -> None:
         """The run, its pool, and everybody's stake."""
         plan, now = self.plan, self.scheduler.now
-        self.topic.publish(canonical(founding(plan.setup.peers, plan.params)), FUNDER, None)
+        setup = plan.setup
+        self.topic.publish(canonical(founding(setup.founders, plan.params)), FUNDER, None)
         run = self.state.run
         if plan.pool:
             memo = deposit_memo(run, "fund", FUNDER)
             paid = self.ledger.transfer(now, FUNDER, {FUNDER: -plan.pool, TREASURY: plan.pool}, memo)
             fund = FundRecord(run=run, account=FUNDER, amount=Tinybar(plan.pool), transaction=paid)
             self.topic.publish(canonical(fund), FUNDER, None)
-        for place in range(plan.setup.peers if plan.stake else 0):
-            who = figure(place)
+        for place in range(setup.peers if plan.stake else 0):
+            who, op = figure(place), "topup" if place < setup.founders else "join"
             moves = {who.account: -plan.stake, TREASURY: plan.stake}
-            paid = self.ledger.transfer(now, who.account, moves, deposit_memo(run, "topup", who.peer))
-            topup = TopupRecord(run=run, peer=who.peer, amount=Tinybar(plan.stake), transaction=paid)
-            self.topic.publish(canonical(topup), who.account, None)
+            paid = self.ledger.transfer(now, who.account, moves, deposit_memo(run, op, who.peer))
+            amount = Tinybar(plan.stake)
+            raw = joining(who, run, amount, paid)
+            if op == "topup":
+                raw = canonical(TopupRecord(run=run, peer=who.peer, amount=amount, transaction=paid))
+            self.topic.publish(raw, who.account, None)
+        while self.state.epoch == 1 and setup.founders < setup.peers:
+            turn = self.state.open
+            assert turn is not None, "the run has just begun"
+            who = figure(turn.proposer)
+            self.topic.publish(pass_record(self.state, turn.number, who.secret), who.account, None)
+        self._founded = self.state.rounds
 
     def _start(self) -> None:
         faults = self.plan.faults
@@ -175,7 +188,7 @@ class World:
     @property
     def rounds(self) -> int:
         """How many are over."""
-        return self.endings.total()
+        return max(0, self.endings.total() - self._founded)
 
     def tried(self) -> Counter[str]:
         """What went wrong, by kind: how often, or how many nodes did it."""
@@ -196,7 +209,7 @@ class World:
         for _ in range(most):
             if self.state.open is None:
                 return
-            if self.state.rounds * 5 >= self.plan.setup.rounds * 3 and not self.around.is_healed:
+            if self.rounds * 5 >= self.plan.setup.rounds * 3 and not self.around.is_healed:
                 self._heal()
             if not self.scheduler.advance():
                 raise Violation("nothing waits for ever", "nobody has anything to do")
