@@ -31,6 +31,20 @@ class Blobs:
         """The file of a blob, or None. Raises ValueError when the text is no digest."""
         return stored_blob(self._directory, digest)
 
+    def whole(self, digest: Digest) -> Path | None:
+        """The file of a blob whose bytes are the ones that its digest names, or None: one that has rotted is removed.
+
+        Reads all of it: a disk may give back other bytes than it was given, any time. Raises ValueError as `path_of`.
+        """
+        path = self.path_of(digest)
+        try:
+            if path is not None and _file_digest(path) != digest:
+                path.unlink(missing_ok=True)
+                return None
+        except OSError:
+            return None  # for now: the disk, or the system, may be of another mind later
+        return path
+
     def size_of(self, digest: Digest) -> int | None:
         """The size of a blob in bytes, or None when it is not here."""
         path = self.path_of(digest)
@@ -92,6 +106,15 @@ def stored_blob(directory: Path, digest: Digest) -> Path | None:
     """The file of a blob in a store that may be another process's, or None; nothing there is touched."""
     path = _file_of(directory, digest)
     return path if path.is_file() else None
+
+
+def blob_named(path: Path) -> Digest | None:
+    """The digest that a file of a store is named by, or None when it is no blob's."""
+    try:
+        raw = bytes.fromhex(path.name)
+    except ValueError:
+        return None
+    return Digest(base64url(raw)) if len(raw) == 32 and raw.hex() == path.name else None
 
 
 def _file_of(directory: Path, digest: Digest) -> Path:

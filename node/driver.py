@@ -23,6 +23,7 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
 from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
+from node.journal import JournalFull
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
@@ -42,6 +43,7 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Gone,
     Listening,
     PeerUp,
     Recorded,
@@ -241,7 +243,7 @@ class Driver:
             case Fetch():
                 await self._fetch(effect)
             case Sign():
-                await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
+                await self._speak(effect.body)
             case Send():
                 self._send(effect)
             case Adopt():
@@ -272,11 +274,10 @@ class Driver:
 
     async def _train(self, effect: Train) -> None:
         try:
+            head = await self._whole(effect.head)
             with self._temporary() as out:
                 started = anyio.current_time()
-                done = await self.means.learner.propose(
-                    self._path(effect.head), effect.round, out, self._patience()
-                )
+                done = await self.means.learner.propose(head, effect.round, out, self._patience())
                 seconds = anyio.current_time() - started
                 size = out.stat().st_size
                 if not size:
@@ -295,7 +296,7 @@ class Driver:
 
     async def _score(self, effect: Score) -> None:
         try:
-            head, candidate = self._path(effect.head), self._path(effect.candidate)
+            head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
             started = anyio.current_time()
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
             vote = scored(effect, found)
@@ -316,7 +317,7 @@ class Driver:
         await self._inbox.send(vote)
 
     async def _fetch(self, effect: Fetch) -> None:
-        if self.means.blobs.path_of(effect.digest) is not None:
+        if await anyio.to_thread.run_sync(self.means.blobs.whole, effect.digest) is not None:
             await self._inbox.send(Fetched(effect.digest))
             return
         for peer in effect.sources:
@@ -351,6 +352,13 @@ class Driver:
         treasury, clock = self.means.treasury, self.means.clock
         await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
 
+    async def _speak(self, body: Body) -> None:
+        """Sign, or be silent in this round: a disk that is full may have room in the next."""
+        try:
+            await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
+        except JournalFull as error:
+            log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))
+
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
         event, is_new = signed(body, self.means.identity.secret, self.means.journal)
@@ -368,7 +376,7 @@ class Driver:
 
     async def _adopt(self, effect: Adopt) -> None:
         try:
-            await self.means.learner.adopt(self._path(effect.head), effect.round)
+            await self.means.learner.adopt(await self._whole(effect.head), effect.round)
         except (LearnerError, BadWeights) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
 
@@ -377,10 +385,12 @@ class Driver:
         state = self.view.state
         return 60.0 if state is None else float(state.params.round_window)
 
-    def _path(self, digest: Digest) -> Path:
-        path = self.means.blobs.path_of(digest)
+    async def _whole(self, digest: Digest) -> Path:
+        """The file of a blob, its bytes checked. Raises LearnerError; then it is going to be fetched again."""
+        path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
-            raise LearnerError(f"blob {digest} is not in the store")
+            await self._inbox.send(Gone(digest))
+            raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
 
 

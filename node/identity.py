@@ -81,7 +81,7 @@ def load(path: Path, passphrase: str | None = None) -> Identity:
         raise IdentityError(f"{path} is not protected: give no passphrase")
     try:
         key = load_pem_private_key(pem, None if passphrase is None else passphrase.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if passphrase is not None:
             raise IdentityError(f"{path}: wrong passphrase, or a damaged file") from error
         raise IdentityError(f"{path} is not a private key in PEM; restore it from your copy") from error

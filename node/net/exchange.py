@@ -43,8 +43,7 @@ class Stream(Protocol):
 async def serve_blob(stream: Stream, source: BlobSource, stall: float) -> None:
     """Answer one request. Raises Lost; `stall` is how many seconds the request may take to arrive."""
     digest = Digest(base64url(await _read_exactly(stream, _REQUEST, stall)))
-    path = source.path_of(digest)
-    file = None if path is None else await anyio.to_thread.run_sync(_opened, path)
+    file = await anyio.to_thread.run_sync(_opened, source, digest)
     if file is None:
         await stream.write(_RESPONSE.pack(_NOT_FOUND, 0))
         return
@@ -102,9 +101,10 @@ def _absorb(data: bytes, hasher: "hashlib._Hash", file: BinaryIO) -> None:
     file.write(data)
 
 
-def _opened(path: Path) -> BinaryIO | None:
+def _opened(source: BlobSource, digest: Digest) -> BinaryIO | None:
+    path = source.whole(digest)
     try:
-        return path.open("rb")
+        return None if path is None else path.open("rb")
     except FileNotFoundError:
         return None  # The store forgot it since it was asked.
 

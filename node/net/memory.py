@@ -177,7 +177,7 @@ class MemoryTransport:
         try:
             if not self._network.is_connected(self._peer, peer):
                 raise FetchFailed("not connected")
-            path = self._network.blobs_of(peer).path_of(digest)
+            path = self._network.blobs_of(peer).whole(digest)
             if path is None:
                 raise FetchFailed("does not have it")
             # No thread: it would make the order of events depend on chance.

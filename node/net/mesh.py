@@ -1,14 +1,15 @@
 """Control links among all admitted peers, and blobs beside them, over any way to dial (SPEC.md, Three places).
 
-Of two peers each dials that knows the other's address. When both have opened a control stream, the one that the
-smaller peer id opened stays, on both sides: the smaller one refuses the other stream, the larger one gives it up.
+Of two peers each dials that knows an address of the other (docs/network.md). When both have opened a control stream,
+the one that the smaller peer id opened stays, on both sides: the smaller one refuses the other stream, the larger one
+gives it up.
 """
 
 import logging
-import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -16,21 +17,31 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from node.net.addresses import PER_SOURCE, AddressBook, Source
 from node.net.control import Limits, Link
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.frames import Budget
 from node.net.inbox import Inbox
+from node.net.names import resolved
+from node.net.pace import Pace
 from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
 
 CONTROL = "/roundabout/control/1"
 BLOB = "/roundabout/blob/1"
 
+_STRANGERS = 256
+"""Peers who were seen on the local network and are not admitted: they may be, later."""
 _AHEAD = 2
 """Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
-_SETTLED = 10.0
-"""Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
+_ARRIVALS = 150
+"""Seconds' worth of connections that a member may open at once; each is told of in the log."""
 
 log = logging.getLogger(__name__)
+
+
+Addresses = Mapping[PeerId, str | tuple[str, ...]]
+"""One address of each peer (a multiaddr), or several."""
 
 
 class Channel(Stream, Protocol):
@@ -80,26 +91,34 @@ class Dialler(Protocol):
 class Mesh:
     """This node's end of the network; a Transport.
 
-    addresses: where peers listen (multiaddrs), as far as it is known; of the others it waits to be dialled.
+    addresses: where the operator says that peers listen; it is read when a peer is admitted. book: where they are
+    found otherwise. A peer of which no address is known is waited for.
     """
 
     def __init__(
         self,
         dialler: Dialler,
-        addresses: Mapping[PeerId, str],
+        addresses: Addresses,
         blobs: BlobSource,
         limits: Limits,
         tasks: TaskGroup,
+        book: AddressBook | None = None,
     ) -> None:
         self._dialler = dialler
         self._configured = addresses
-        self._addresses: Mapping[PeerId, str] = addresses
+        self._book = AddressBook() if book is None else book
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
-        self._inbox = Inbox(limits.share)
+        self._inbox = Inbox(limits.share, self.is_welcome)
         self._admitted: frozenset[PeerId] = frozenset()
-        self._dialled: set[PeerId] = set()
+        self._paces: dict[PeerId, Pace] = {}
+        """Of the peers that are dialled, or would be if an address were known."""
+        self._sighted: dict[PeerId, tuple[str, ...]] = {}
+        """Where strangers were seen, the latest last."""
+        self._together = Budget(limits.dials, 4 * limits.dials, anyio.current_time())
+        self._reached: dict[PeerId, str] = {}
+        """Where peers answered that we dialled and talk with."""
         self._opening: set[PeerId] = set()
         """Peers to which a control stream of our own opening is on its way, or up."""
         self._links: dict[PeerId, Link] = {}
@@ -107,6 +126,7 @@ class Mesh:
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
         self._serving: Counter[PeerId] = Counter()
+        self._arrivals: dict[PeerId, Budget] = {}
 
     @property
     def peer(self) -> PeerId:
@@ -123,17 +143,39 @@ class Mesh:
         peers -= {self.peer}
         if peers == self._admitted:
             return
-        gone, self._admitted = self._admitted - peers, peers
-        for peer in gone:
+        changed, self._admitted = self._admitted ^ peers, peers
+        for peer in changed - peers:
             self._cut_off(peer, "is not admitted any more")
-        for peer in peers & self._addresses.keys() - self._dialled:
-            self._dialled.add(peer)
-            self._tasks.start_soon(self._keep_dialling, peer)
+        self._book.keep_only(peers)
+        for peer in changed & self._paces.keys():
+            self._paces[peer].on_news()
+        for peer in peers:
+            said = self._configured.get(peer, ())
+            self._book.tell(peer, Source.CONFIGURED, (said,) if isinstance(said, str) else said)
+            if peer in self._sighted:
+                self._book.tell(peer, Source.LAN, self._sighted.pop(peer))
+            if peer not in self._paces:
+                # The smaller peer id goes first: two that dial at once hinder each other.
+                lag = 0.0 if self.peer < peer else self._limits.retry
+                self._paces[peer] = Pace(self._limits, self._together, lag)
+                self._tasks.start_soon(self._keep_dialling, peer)
 
     def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
         """Where peers say that they listen (multiaddrs), beside what is known from elsewhere; all of them each time."""
-        said = {peer: known[0] for peer, known in addresses.items() if known}
-        self._addresses = said | dict(self._configured)
+        for peer in (addresses.keys() | self._admitted) - {self.peer}:
+            if self._book.tell(peer, Source.ANNOUNCED, addresses.get(peer, ())) and peer in self._paces:
+                self._paces[peer].on_news()
+
+    def on_sighting(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """Somebody who says to be this peer was seen on the local network, and may just have come up."""
+        self._sighted.pop(peer, None)
+        if peer in self._admitted:
+            self._book.tell(peer, Source.LAN, addresses)
+            self._paces[peer].on_news()
+        elif peer != self.peer:
+            self._sighted[peer] = tuple(islice(addresses, PER_SOURCE))
+            for oldest in list(self._sighted)[:-_STRANGERS]:
+                del self._sighted[oldest]
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
@@ -149,7 +191,7 @@ class Mesh:
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
-        if peer not in self._admitted:
+        if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
         log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
         self._refused[peer] = anyio.current_time() + self._limits.refusal
@@ -161,9 +203,9 @@ class Mesh:
         return tuple(
             Contact(
                 peer=peer,
-                address=self._addresses.get(peer),
+                address=self._reached.get(peer) or next(iter(self._book.turn(peer)), None),
                 is_connected=peer in self._links,
-                latency=None,
+                latency=self._links[peer].latency if peer in self._links else None,
                 received=0,
                 sent=0,
                 refused_for=max(0.0, self._refused.get(peer, 0.0) - now),
@@ -246,40 +288,79 @@ class Mesh:
         """Whether a peer is admitted and not refused at present."""
         return peer in self._admitted and self._refused.get(peer, 0.0) <= anyio.current_time()
 
-    async def _keep_dialling(self, peer: PeerId) -> None:
-        # The smaller peer id goes first: two that dial at once hinder each other.
-        lag = 0.0 if self.peer < peer else self._limits.retry
-        pause = self._limits.retry
-        is_news = True
-        await anyio.sleep(lag)
-        while peer in self._admitted:
-            started = anyio.current_time()
-            if link := self._links.get(peer):
-                await link.gone.wait()
-            elif self.is_welcome(peer) and not self._talking[peer]:
-                try:
-                    await self._dial(peer)
-                    is_news = True
-                except Lost as lost:
-                    level = logging.INFO if is_news and not self._talking[peer] else logging.DEBUG
-                    log.log(level, "cannot reach %s, and go on trying: %s", peer, lost)
-                    is_news = False
-            if anyio.current_time() - started > _SETTLED:
-                pause = self._limits.retry
-            await anyio.sleep(lag + pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, self._limits.retry_most)
-        self._dialled.discard(peer)
+    def may_arrive(self, peer: PeerId) -> bool:
+        """Whether a peer that has connected is welcome, and does not come too often; to be asked once each time."""
+        if not self.is_welcome(peer):
+            return False
+        rate, now = self._limits.arrivals, anyio.current_time()
+        budget = self._arrivals.get(peer)
+        if budget is None:
+            budget = self._arrivals[peer] = Budget(rate, _ARRIVALS * rate, now)
+        return budget.take(1, now)
 
-    async def _dial(self, peer: PeerId) -> None:
-        """Connect, and talk until the end. Raises Lost."""
-        await self._dialler.dial(peer, self._addresses[peer])
+    async def _keep_dialling(self, peer: PeerId) -> None:
+        pace = self._paces[peer]
+        await pace.begin()
+        while peer in self._admitted:
+            if link := self._links.get(peer):
+                started = anyio.current_time()
+                await link.gone.wait()
+                pace.on_parting(anyio.current_time() - started)
+            elif not (addresses := self._book.turn(peer)):
+                await pace.news()
+                continue
+            elif self._is_to_be_dialled(peer):
+                await self._try_each(peer, addresses, pace)
+            await pace.pause()
+        del self._paces[peer]
+
+    def _is_to_be_dialled(self, peer: PeerId) -> bool:
+        return self.is_welcome(peer) and peer not in self._links and not self._talking[peer]
+
+    async def _try_each(self, peer: PeerId, addresses: Iterable[str], pace: Pace) -> None:
+        """Dial a peer at one address after the other until it answers, and talk with it until the end."""
+        for address in addresses:
+            await pace.turn()
+            if not self._is_to_be_dialled(peer):
+                return
+            try:
+                await self._dial(peer, address)
+            except Lost as lost:
+                is_first = self._book.on_failure(peer, address)
+                log.log(
+                    logging.INFO if is_first and not self._talking[peer] else logging.DEBUG,
+                    "cannot reach %s at %s, and go on trying: %s", peer, address, lost,
+                )  # fmt: skip
+                continue
+            started = anyio.current_time()
+            self._book.on_answer(peer, address)
+            await self._talk(peer, address)
+            pace.on_parting(anyio.current_time() - started)
+            return
+
+    async def _dial(self, peer: PeerId, address: str) -> None:
+        """Connect to a peer at one address, or at one of those that its name stands for. Raises Lost."""
+        lost = Lost("the name stands for no address that may be dialled")
+        for place in await resolved(address, self._limits.dial):
+            if place == address or self._book.is_ours_to_dial(peer, address, place):
+                try:
+                    return await self._dialler.dial(peer, place)
+                except Lost as cause:
+                    lost = cause
+        raise lost
+
+    async def _talk(self, peer: PeerId, address: str) -> None:
+        """Open a control stream on the fresh connection, and talk until the end."""
         if others := self._talking[peer]:
-            await others[0].keep_alone()
-            raise Lost("it dialled us meanwhile")
+            return await others[0].keep_alone()  # It dialled us meanwhile.
         self._opening.add(peer)
+        self._reached[peer] = address
         try:
             await self._converse(await self._dialler.open(peer, CONTROL), self.peer, anyio.Event())
+        except Lost as lost:
+            log.debug("%s does not talk: %s", peer, lost)
         finally:
+            del self._reached[peer]
             self._opening.discard(peer)
 
     async def _converse(self, channel: Channel, opener: PeerId, ended: anyio.Event) -> None:
@@ -289,6 +370,8 @@ class Mesh:
         try:
             await link.greet()
             await self._replace(link)
+            if opener != self.peer and opener in self._paces:
+                self._paces[opener].on_news()
             # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
             await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))

@@ -61,8 +61,8 @@ class Contact:
 class BlobSource(Protocol):
     """Where a transport finds the blobs it may serve."""
 
-    def path_of(self, digest: Digest) -> Path | None:
-        """The file of a whole, verified blob, or None."""
+    def whole(self, digest: Digest) -> Path | None:
+        """The file of a blob whose bytes are right now the ones its digest names, or None. Blocks to read it."""
 
 
 class Transport(Protocol):

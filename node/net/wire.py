@@ -1,11 +1,11 @@
-"""The transport over libp2p: TCP, Noise and Yamux; the only importer of libp2p (SPEC.md, Three places).
+"""The transport over libp2p: TCP, Noise and Yamux; with doorway the only importer of libp2p (SPEC.md, Three places).
 
 Runs on trio alone, as libp2p does.
 """
 
 import logging
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -14,22 +14,37 @@ import libp2p.network.swarm
 import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
-from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import (
+    IHost,
+    IMuxedConn,
+    INetConn,
+    INetStream,
+    INetwork,
+    INotifee,
+    IRawConnection,
+    ISecureConn,
+)
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
+from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
+from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
+from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
+from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
 from node.net.exchange import Lost
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.listening import bind_failure
+from node.net.mesh import BLOB, CONTROL, Addresses, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
@@ -38,12 +53,21 @@ Wire = Mesh
 
 _CLOSING = 0.5
 """Seconds that closing may take before it is given up."""
+_CONNECTIONS = 4
+"""Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
+
+_DIALS = 1024
+"""Dials under way at once: more than there can be peers."""
 
 log = logging.getLogger(__name__)
 
 
 class WireError(Exception):
     """The wire could not be opened; the message names cause and remedy."""
+
+
+class OtherPeer(Lost):
+    """Another peer answers."""
 
 
 class Pipe:
@@ -207,18 +231,34 @@ class Host:
         self._running = host
 
     def _new_host(self, mesh: Mesh) -> IHost:
-        noise = NoiseTransport(self._keys, noise_privkey=create_noise_keys().private_key)
+        limits = self._limits
         host = new_host(
             key_pair=self._keys,
-            sec_opt={NOISE: noise},  # The default also accepts plaintext.
-            muxer_preference="YAMUX",
+            # The defaults also accept plaintext, and Mplex.
+            sec_opt={NOISE: Noise(self._keys, create_noise_keys().private_key, mesh.may_arrive)},
+            muxer_opt={TProtocol(YAMUX): BoundedYamux},
+            transports=[Porch(limits)],
             listen_addrs=[self._listen],
-            # The breaker and the degradation would let one stranger close the node to everybody for a minute.
-            resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
+            connection_config=ConnectionConfig(inbound_upgrade_timeout=limits.handshake),
+            # The breaker and the degradation would let one stranger close the node to everybody for a minute, and
+            # each refusal by the tracker costs a place for ever: the gate and the doorkeeper keep the counts.
+            resource_manager=ResourceManager(
+                enable_circuit_breaker=False,
+                enable_graceful_degradation=False,
+                enable_connection_tracking=False,
+                enable_rate_limiting=False,
+            ),
         )
+        without_gossip(host)
+        network = host.get_network()
+        # We have a back-off of our own; libp2p would knock four times for each of our dials.
+        network.retry_config = RetryConfig(max_retries=0)  # type: ignore[attr-defined]
+        # Each peer is dialled by one task: so many that do not answer must not keep the others waiting.
+        network._global_dial_limiter.total_tokens = _DIALS  # type: ignore[attr-defined]
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
-        host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
+        network.set_stream_handler(answered(host, limits.dial))
+        network.register_notifee(_Doorkeeper(mesh.is_welcome))
         return host
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
@@ -237,14 +277,17 @@ class Host:
 
 
 class _Doorkeeper(INotifee):
-    """Closes connections of peers that are not welcome as soon as Noise has told who they are."""
+    """Closes connections of peers that are not welcome any more, and the oldest of those that have too many."""
 
     def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
         self._is_welcome = is_welcome
 
     async def connected(self, network: INetwork, conn: INetConn) -> None:
-        if not self._is_welcome(PeerId(str(conn.muxed_conn.peer_id))):
+        who = conn.muxed_conn.peer_id
+        if not self._is_welcome(PeerId(str(who))):
             await _sever(conn.muxed_conn)
+        for extra in network.get_connections(who)[:-_CONNECTIONS]:
+            await _sever(extra.muxed_conn)
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         """The control stream notices by itself."""
@@ -260,6 +303,31 @@ class _Doorkeeper(INotifee):
 
     async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
         """Listeners are closed by us."""
+
+
+class _Proof(NoiseTransport):
+    """Noise of a caller that wants to know who answers, and nothing more."""
+
+    is_given = False
+
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        """Raises PeerIDMismatchesPubkey when another peer answers."""
+        secured = await super().secure_outbound(conn, peer_id)
+        self.is_given = True
+        return secured
+
+
+def _caller() -> tuple[IHost, _Proof]:
+    """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
+    keys = create_new_key_pair(secrets.token_bytes(32))
+    proof = _Proof(keys, noise_privkey=create_noise_keys().private_key)
+    host = new_host(
+        key_pair=keys,
+        sec_opt={NOISE: proof},  # The default also accepts plaintext.
+        muxer_preference="YAMUX",
+        listen_addrs=[],
+    )
+    return host, proof
 
 
 async def _sever(connection: IMuxedConn) -> None:
@@ -308,14 +376,10 @@ def _refuse_taken(address: Multiaddr) -> None:
     """Raise WireError when somebody listens there: libp2p shares ports, two nodes would split the peers."""
     protocol = address.protocols()[0].name
     host, port = address.value_for_protocol(protocol), int(address.value_for_protocol("tcp") or 0)
-    family = socket.AF_INET6 if protocol == "ip6" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            remedy = "stop the other node or choose another listen address"
-            raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
+    error = bind_failure(str(host), port, protocol == "ip6")
+    if error is not None:
+        remedy = "stop the other node or choose another listen address"
+        raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
 
 
 def _cause(error: BaseException) -> str:
@@ -325,18 +389,29 @@ def _cause(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    yield error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    for cause in filter(None, (*inner, error.__cause__, error.__context__)):
+        yield from _causes(cause)
+
+
 @asynccontextmanager
 async def open_wire(
     secret: bytes,
     listen: str,
-    addresses: Mapping[PeerId, str],
+    addresses: Addresses,
     blobs: BlobSource,
     limits: Limits | None = None,
+    book: AddressBook | None = None,
+    finders: Iterable[Finder] = (),
 ) -> AsyncGenerator[Wire, None]:
     """Open a node's end of the network, and close it with everything that it started.
 
     secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
     addresses: where peers listen (multiaddrs), as far as it is known; nobody is admitted before `admit`.
+    book, finders: where else peers are found.
     Raises WireError when it cannot listen.
     """
     try:
@@ -348,9 +423,11 @@ async def open_wire(
     host = Host(secret, address, limits)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        mesh = Mesh(host, addresses, blobs, limits, tasks)
+        mesh = Mesh(host, addresses, blobs, limits, tasks, book or AddressBook(own_scopes([listen])))
         try:
             await tasks.start(host.run, mesh)
+            for finder in finders:
+                tasks.start_soon(finder.run, host.peer, host.address, mesh.on_sighting)
             yield mesh
         except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
             failure = error
@@ -358,6 +435,24 @@ async def open_wire(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def probe(peer: PeerId, address: str, within: float) -> None:
+    """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
+    host, proof = _caller()
+    try:
+        with anyio.move_on_after(within):
+            async with host.run([]):
+                try:
+                    return await host.connect(PeerInfo(ID.from_string(peer), [_tcp_address(address)]))
+                finally:
+                    await _shut(host)
+    except Exception as error:  # As in dial.
+        if proof.is_given:
+            return None  # it answered, and then it hung up: members talk to members alone
+        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
+        raise (OtherPeer if is_other else Lost)(_cause(error)) from error
+    raise Lost(f"did not answer for {within:g} s")
 
 
 # libp2p waits so long for a second address before it believes in the first; members have one.

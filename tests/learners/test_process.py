@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from learners.client import LearnerProcess, open_learner
 from learners.learner import BadWeights, Comparison, LearnerError, TensorSpec, Training
+from learners.process import Process
 from learners.registry import find_learner
 from protocol.ids import Round
 
@@ -312,3 +314,23 @@ def test_a_learner_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
     assert getattr(find_learner("driving"), "__name__", "") == "DrivingLearner"
     with pytest.raises(LearnerError, match="there is no learner named 'flying'; known: driving"):
         find_learner("flying")
+
+
+@pytest.mark.parametrize(
+    ("says", "refusal"),
+    [
+        ("print('hello')", "began with another word"),
+        ("print('x' * 2_000_000, end='')", "began with an endless word"),
+        ("""print('{"kind":"fault","blames":"learner","message":"no data"}')""", "no data"),
+    ],
+)
+def test_a_process_that_begins_with_something_else_is_refused(
+    tmp_path: Path, says: str, refusal: str
+) -> None:
+    command = [sys.executable, "-c", f"import sys, time; {says}; sys.stdout.flush(); time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as popen:
+        try:
+            with pytest.raises(LearnerError, match=refusal):
+                Process(popen, tmp_path / "socket").wait_ready(time.monotonic() + PATIENCE)
+        finally:
+            popen.kill()

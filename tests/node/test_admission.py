@@ -45,7 +45,7 @@ class Read:
 
 
 class EmptyShelf:
-    def path_of(self, digest: Digest) -> Path | None:
+    def whole(self, digest: Digest) -> Path | None:
         return None
 
 

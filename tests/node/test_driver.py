@@ -22,7 +22,7 @@ from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef
 from protocol.records import CloseRecord, Member
 from protocol.state import state_digest
-from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Train
+from protocol.view import Fetch, FetchingFailed, Gone, Score, ScoringFailed, Train
 from tests.node.nodes import INITIAL, only, running, world_of
 from tests.node.world import SPEC, StubLearner
 
@@ -253,6 +253,7 @@ async def test_a_blob_that_vanished_stops_no_daemon(tmp_path: Path) -> None:
     async with world_of(tmp_path, 3) as world:
         driver = world.node(0).driver
         await driver._score(Score(Round(1), INITIAL, digest_of(b"gone")))
+        assert await driver._outbox.receive() == Gone(INITIAL), "so that it is fetched again"
         assert await driver._outbox.receive() == ScoringFailed(Round(1), digest_of(b"gone"))
 
 
@@ -330,3 +331,21 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
         go.set()
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
+
+
+async def test_a_blob_that_rots_is_fetched_again_before_it_is_scored(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, round_window=30) as world:
+        nodes = [world.node(place) for place in range(3)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: nodes[2].driver.view.state is not None)
+            await world.until(lambda: nodes[2].state.totals.accepted >= 2)
+            for _ in range(3):
+                before = nodes[2].state.totals.accepted
+                head = nodes[2].driver.means.blobs.path_of(nodes[2].state.head)  # the others have it, too
+                if head is not None:
+                    head.write_bytes(b"rotten!!")
+                await world.until(lambda before=before: nodes[2].state.totals.accepted >= before + 3)
+    votes = [vote for record in world.with_effect("verdict") for vote in record.votes]
+    assert votes
+    assert all(choice in ("approve", "abstain") for _, choice, _, _ in votes), "nobody rejects what is right"

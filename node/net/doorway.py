@@ -1,0 +1,287 @@
+"""From a socket to a stream of a member, bounded at every step; beside wire, the only importer of libp2p.
+
+    socket --Knock--> multistream --> Noise --a member?--> multistream --> BoundedYamux --stream--> negotiated
+
+Until Noise has told who it is, a connection has few bytes and little time, and waits at the gate. Libp2p itself
+reads lines of any length, keeps what a peer sends beyond its window, and holds a place for every connection there was.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import libp2p.protocol_muxer.multiselect_communicator
+import libp2p.stream_muxer.muxer_multistream
+import libp2p.stream_muxer.yamux.yamux
+import trio
+from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
+from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
+from libp2p.exceptions import ParseError
+from libp2p.io.abc import Reader, ReadWriteCloser
+from libp2p.io.exceptions import IOException
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.security.exceptions import HandshakeFailure
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, Yamux, YamuxStream
+from libp2p.transport.tcp.tcp import TCP, TCPListener
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
+from multiaddr import Multiaddr
+
+from node.net.control import Limits
+from node.net.exchange import Lost
+from node.net.frames import Budget
+from node.net.gate import Gate, origin_of
+from protocol.ids import PeerId
+
+MAX_HANDSHAKE = 16 * 1024
+"""Bytes that a connection may send before its peer is known; Noise with our keys takes less than 1 KiB."""
+MAX_LINE = 1_024
+"""Bytes of a protocol's name."""
+MAX_OFFERS = 8
+"""Protocols that a peer may ask for on one stream."""
+MAX_STREAMS = 128
+"""Streams of one connection, those that are still being agreed on among them."""
+MAX_WINDOW = 4 * 1024 * 1024
+"""Bytes of one stream that a peer may send before we have read them."""
+MAX_UNREAD = 32 * 1024 * 1024
+"""The same of all streams of a connection together."""
+SMALL = 4_096
+"""Bytes of a data frame from which on it is not counted: what carries much is paced by its bytes."""
+FRAME_RATE = 4_000.0
+"""Small Yamux frames a second that are read from one connection; twice as many at once."""
+
+_READ = 65_536
+_CLOSING = 1.0
+_MULTISTREAM = "/multistream/1.0.0"
+_NOT_THAT = "na"
+
+log = logging.getLogger(__name__)
+
+
+class Knock(ReadWriteCloser):
+    """A socket's stream that may send little before its peer is known."""
+
+    def __init__(self, stream: ReadWriteCloser) -> None:
+        self._stream = stream
+        self._left: int | None = MAX_HANDSHAKE
+        self.closed = trio.Event()
+        self.on_known: Callable[[], None] = lambda: None
+
+    def known(self) -> None:
+        """Its peer is known and may come in."""
+        self._left = None
+        self.on_known()
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Up to n bytes, and never more than 64 KiB. Raises IOException when it says too much."""
+        data = await self._stream.read(_READ if n is None else min(n, _READ))
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise IOException("sent too much before it said who it is")
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it."""
+        await self._stream.write(data)
+
+    async def close(self) -> None:
+        """Close the socket."""
+        self.closed.set()
+        await self._stream.close()
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        """Host and port at the other end."""
+        return self._stream.get_remote_address()
+
+
+class Porch(TCP):
+    """TCP whose listeners pass a gate, and whose connections are knocks."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._gate: Gate[Knock] = Gate(limits.half_open, limits.knocks)
+
+    async def dial(self, maddr: Multiaddr) -> IRawConnection:
+        """Who answers is as unknown as who calls."""
+        raw = await super().dial(maddr)
+        assert isinstance(raw, RawConnection)
+        raw.stream = Knock(raw.stream)
+        return raw
+
+    def create_listener(self, handler_function: THandler) -> TCPListener:
+        """A listener that serves who gets through the gate."""
+
+        async def serve(stream: ReadWriteCloser) -> None:
+            await self._receive(Knock(stream), handler_function)
+
+        return TCPListener(serve)
+
+    async def _receive(self, knock: Knock, serve: THandler) -> None:
+        address = knock.get_remote_address()
+        origin = origin_of(address[0] if address else "")
+        if self._gate.is_flooded(origin, trio.current_time()):
+            return await knock.close()
+        knock.on_known = lambda: self._gate.leave(knock)
+        leaving = self._gate.enter(knock, origin)
+        try:
+            if leaving is not None:
+                await leaving.close()
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self._see_off, knock, tasks.cancel_scope)
+                await serve(knock)
+                tasks.cancel_scope.cancel()
+        finally:
+            self._gate.leave(knock)
+        return None
+
+    async def _see_off(self, knock: Knock, scope: trio.CancelScope) -> None:
+        """Libp2p would serve a connection that has ended until the host ends, and count it."""
+        await knock.closed.wait()
+        await trio.sleep(_CLOSING)  # it has accounts to settle
+        scope.cancel()
+
+
+class Noise(NoiseTransport):
+    """Noise that lets nobody in but whom `may_enter` knows, and lifts the bounds of a stranger for those."""
+
+    def __init__(self, keys: Any, noise_key: Any, may_enter: Callable[[PeerId], bool]) -> None:
+        super().__init__(keys, noise_privkey=noise_key)
+        self._may_enter = may_enter
+
+    async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
+        """Raises HandshakeFailure when the peer is not welcome."""
+        secured = await super().secure_inbound(conn)
+        if not self._may_enter(PeerId(str(secured.get_remote_peer()))):
+            await secured.close()
+            raise HandshakeFailure("is not welcome")
+        _let_in(conn)
+        return secured
+
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        """Raises HandshakeFailure when another peer answers."""
+        secured = await super().secure_outbound(conn, peer_id)
+        _let_in(conn)
+        return secured
+
+
+def _let_in(conn: IRawConnection) -> None:
+    if isinstance(conn, RawConnection) and isinstance(conn.stream, Knock):
+        conn.stream.known()
+
+
+class _Paced:
+    """A secured connection of which so many small frames a second are read; the rest waits in the socket."""
+
+    def __init__(self, secured: ISecureConn) -> None:
+        self._secured = secured
+        self._frames = Budget(FRAME_RATE, 2 * FRAME_RATE, trio.current_time())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._secured, name)
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Up to n bytes; what asks for as many as a header has is about to read a frame."""
+        if n == HEADER_SIZE:
+            now = trio.current_time()
+            if not self._frames.take(1, now):
+                await trio.sleep(self._frames.delay(1, now))
+                self._frames.take(1, trio.current_time())
+        return await self._secured.read(n)
+
+    def give_back(self) -> None:
+        """The frame that was read is none of the small ones."""
+        self._frames.take(-1, trio.current_time())
+
+
+class _Streams(dict[int, YamuxStream]):
+    def __setitem__(self, number: int, stream: YamuxStream) -> None:
+        if len(self) >= MAX_STREAMS:
+            raise trio.TooSlowError("too many streams")
+        super().__setitem__(number, stream)
+
+
+class BoundedYamux(Yamux):
+    """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
+
+    def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
+        self._paced = _Paced(secured_conn)
+        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
+        self.streams = _Streams()
+
+    async def _read_data_body(self, length: int) -> bytes:
+        # A TooSlowError is what `handle_incoming` takes as a reason to close the connection, wherever it comes from.
+        if length >= SMALL:
+            self._paced.give_back()
+        if sum(map(len, self.stream_buffers.values())) + length > MAX_UNREAD:
+            raise trio.TooSlowError("more unread bytes than all windows have")
+        return await super()._read_data_body(length)
+
+
+def without_gossip(host: IHost) -> None:
+    """Take libp2p's own protocols away from a host: it serves none, and asks nobody to identify itself.
+
+    What peers would say of themselves is a megabyte each time, parsed at once and kept; nobody here needs it.
+    """
+    host.get_mux().handlers.clear()
+    host._schedule_identify = lambda *_, **__: None  # type: ignore[attr-defined]
+
+
+def answered(host: IHost, patience: float) -> StreamHandlerFn:
+    """What becomes of a stream that a peer opens: its protocol is agreed on within `patience` seconds, then served."""
+    handlers = host.get_mux().handlers
+
+    async def answer(stream: INetStream) -> None:
+        handler = None
+        with trio.move_on_after(patience):
+            try:
+                handler = await _negotiated(stream, handlers)
+            except Exception as error:  # noqa: BLE001  (libp2p raises a dozen types: all mean it came to nothing)
+                log.debug("a stream came to nothing: %s", error)
+        if handler is None:
+            await _reset(stream)
+        else:
+            await handler(stream)
+
+    return answer
+
+
+async def _reset(stream: INetStream) -> None:
+    try:
+        await stream.reset()
+    except Exception as error:  # noqa: BLE001  (what leaves a handler kills the whole host)
+        log.debug("a stream was gone before it was reset: %s", error)
+
+
+async def _negotiated(
+    stream: INetStream, handlers: Mapping[TProtocol | None, StreamHandlerFn | None]
+) -> StreamHandlerFn:
+    """The handler of the protocol that the peer asks for. Raises Lost, and what libp2p raises."""
+    line = MultiselectCommunicator(stream)
+    await line.write(_MULTISTREAM)
+    if await line.read() != _MULTISTREAM:
+        raise Lost("speaks no multistream")
+    for _ in range(MAX_OFFERS):
+        name = TProtocol(await line.read())
+        handler: StreamHandlerFn | None = handlers.get(name)
+        if handler is not None:
+            await line.write(name)
+            return handler
+        await line.write(_NOT_THAT)
+    raise Lost(f"offered {MAX_OFFERS} protocols, none of ours")
+
+
+async def _read_line(reader: Reader) -> bytes:
+    """One line of multistream. Raises ParseError, IOException."""
+    line = await read_varint_prefixed_bytes_limited(reader, MAX_LINE)
+    if not line.endswith(b"\n") or not line.isascii():
+        raise ParseError("no line of multistream")
+    return line[:-1]
+
+
+# Libp2p has no other way to say so: it reads lines of any length, makes Yamux by this name, and lets windows grow.
+libp2p.protocol_muxer.multiselect_communicator.read_delim = _read_line  # type: ignore[attr-defined]
+libp2p.stream_muxer.muxer_multistream.Yamux = BoundedYamux  # type: ignore[attr-defined]
+libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW
