@@ -20,6 +20,7 @@ MAY_IMPORT = {
 PURE = {
     "base58",
     "binascii",
+    "bisect",
     "coincurve",
     "collections.abc",
     "contextlib",
