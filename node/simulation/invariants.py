@@ -130,7 +130,12 @@ class Invariants:
             raise Violation(
                 "closes, and nothing else, end rounds after the deadline", f"a {op} at {late / SECOND} s"
             )
-        most = CLOSE_MARGIN + back_off(before) * (len(before.roster) - 1) + 2 * self.latency + SECOND
+        most = (
+            CLOSE_MARGIN
+            + back_off(before) * (len(before.roster) - 1).bit_length()
+            + 2 * self.latency
+            + SECOND
+        )
         if late > most + self._excused(before, current.deadline, stamp.time):
             raise Violation("rounds end in time", f"round {number} ended {late / SECOND:.1f} s late")
         if last.ending == "accepted":
