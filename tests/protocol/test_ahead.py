@@ -149,7 +149,9 @@ def test_one_candidate_a_turn_is_signed_also_where_a_bet_was_made_twice(run, fol
     run.put(verdict(proposal, run.votes(proposal, *[Choice.APPROVE] * 4), "accepted"))
     assert trainings(following.sync()) == []
     head = proposal.body.candidate
-    assert only(following.feed(Trained(Round(2), head, blob("ahead"), 10)), Sign).body.candidate == blob("ahead")
+    assert only(following.feed(Trained(Round(2), head, blob("ahead"), 10)), Sign).body.candidate == blob(
+        "ahead"
+    )
     with pytest.raises(Ignore, match="made twice"):
         following.feed(Trained(Round(2), head, blob("again"), 10))
     for _ in range(2):

@@ -3,8 +3,6 @@
 import itertools
 from dataclasses import replace
 
-import pytest
-
 from node.journal import Journal
 from node.simulation.campaign import run_seed
 from node.simulation.plan import Setup
