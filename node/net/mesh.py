@@ -149,7 +149,7 @@ class Mesh:
         """Disconnect a peer that misbehaved and refuse it for a while."""
         if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
-        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
+        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason, extra={"remote": peer})
         self._refused[peer] = anyio.current_time() + self._limits.refusal
         self._cut_off(peer, reason)
 
@@ -270,7 +270,7 @@ class Mesh:
         try:
             await self._converse(await self._dialler.open(peer, CONTROL), self.peer, anyio.Event())
         except Lost as lost:
-            log.debug("%s does not talk: %s", peer, lost)
+            log.debug("%s does not talk: %s", peer, lost, extra={"remote": peer})
         finally:
             self._opening.discard(peer)
 
@@ -286,16 +286,16 @@ class Mesh:
             # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
             await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))
-            log.info("connected to %s", link.peer)
+            log.info("connected to %s", link.peer, extra={"remote": link.peer})
             await link.run(self._inbox)
             del self._links[link.peer]
             await self._close(channel)
-            log.info("disconnected from %s: %s", link.peer, link.reason)
+            log.info("disconnected from %s: %s", link.peer, link.reason, extra={"remote": link.peer})
             if link.has_misbehaved:
                 self.drop(link.peer, link.reason)
             await self._inbox.put(Disconnected(link.peer))
         except Lost as lost:
-            log.debug("%s did not come to talk: %s", link.peer, lost)
+            log.debug("%s did not come to talk: %s", link.peer, lost, extra={"remote": link.peer})
         finally:
             link.gone.set()
             ended.set()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from node.net.addresses import Known, Scope, scope_of
+from protocol.errors import shown
 from protocol.ids import PeerId
 
 MOST = 4096
@@ -41,15 +42,18 @@ class Remembered:
                 return cls(path, _opened(path))
             except sqlite3.OperationalError:
                 raise  # The disk is full, or not ours: the file itself may be sound.
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage may be no text, too
                 aside = path.with_name(path.name + ".damaged")
                 log.warning(
-                    "%s is damaged: %s; moved to %s, addresses are learnt anew", path, error, aside.name
+                    "%s is damaged: %s; moved to %s, addresses are learnt anew",
+                    path,
+                    shown(error),
+                    aside.name,
                 )
                 _move(path, aside)
             return cls(path, _opened(path))
-        except (OSError, sqlite3.Error) as error:
-            log.warning(_CANNOT, path, error)
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+            log.warning(_CANNOT, path, shown(error))
             return cls(path, None)
 
     def close(self) -> None:
@@ -93,8 +97,8 @@ class Remembered:
             return []
         try:
             return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            log.warning(_CANNOT, self._path, error)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            log.warning(_CANNOT, self._path, shown(error))
             self.close()
             return []
 
@@ -107,7 +111,7 @@ def _move(path: Path, aside: Path) -> None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """Raises OSError, sqlite3.DatabaseError."""
+    """Raises OSError, sqlite3.Error, UnicodeDecodeError."""
     path.touch(mode=0o600)
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
@@ -120,7 +124,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.execute(_SCHEMA)
         latest = "SELECT peer, address FROM worked ORDER BY at DESC LIMIT ?"
         database.execute(f"DELETE FROM worked WHERE (peer, address) NOT IN ({latest})", (MOST,))
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
     return database
