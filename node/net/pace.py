@@ -64,7 +64,9 @@ class Pace:
         """Wait until the next dial is due, or until there is news."""
         most = longest_pause(self._tries, anyio.current_time() - self._since, self._limits)
         self._tries += 1
-        with anyio.move_on_after(random.uniform(0.0, most)):
+        # Two that are both there, and have just hindered each other, must not meet again at once.
+        least = most / 2 if most <= self._limits.retry_soon else 0.0
+        with anyio.move_on_after(random.uniform(least, most)):
             await self._news.wait()
             self._news = anyio.Event()
         await anyio.sleep(self._lag)
