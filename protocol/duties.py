@@ -13,11 +13,12 @@ advance           everything that is due and not yet under way
   pay, accuse     money and faults (treasurer.py)
 """
 
+from bisect import bisect
 from dataclasses import replace
 
 from protocol.ahead import next_proposer, train_ahead
 from protocol.errors import Ignore
-from protocol.ids import Digest, Nanoseconds, Ppm, Round
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
 from protocol.messages import Choice, Contributor, ProposalBody, VoteBody
 from protocol.parse import Record
 from protocol.records import (
@@ -36,6 +37,9 @@ from protocol.state import OpenRound, RunState
 from protocol.timing import announce_time, close_time, last_call, tell_time, topic_time, verdict_time
 from protocol.treasurer import accuse, pay
 from protocol.view import Adopt, Effects, Fetch, Score, Send, Sign, Submit, Train, Trained, View
+
+MAX_SOURCES = 64
+"""Peers that are asked for the head: enough for all of most rosters."""
 
 
 def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
@@ -61,7 +65,9 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
 def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Effects]:
     """Have the head's blob, and let the learner know of it."""
     if state.head not in view.blobs:
-        blob = Fetch(state.head, state.head_size, state.peers_of(state.seated), state.head_pieces)
+        if is_fetching(view, state.head, now):
+            return view, ()
+        blob = Fetch(state.head, state.head_size, holders_of_head(view, state), state.head_pieces)
         return fetch(view, blob, now)
     if view.adopted == state.head:
         return view, ()
@@ -69,9 +75,27 @@ def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Ef
     return replace(view, adopted=state.head), (Adopt(done, state.head),)
 
 
+def holders_of_head(view: View, state: RunState) -> tuple[PeerId, ...]:
+    """Who may have the head, the likeliest first: who made or compared the latest candidate; then our neighbours.
+
+    Each has other neighbours, so that not all of a large roster ask the same few.
+    """
+    last, place, seated = state.last, view.place or 0, sorted(state.seated)
+    known = [] if last is None else [last.proposer, *(vote.body.voter for vote in last.votes)]
+    start = bisect(seated, place)
+    near = (*seated[start:], *seated[:start])[:MAX_SOURCES]
+    places = [each for each in known if each in state.seated and each != place]
+    return tuple(state.roster[each].peer for each in dict.fromkeys((*places, *near)))[:MAX_SOURCES]
+
+
+def is_fetching(view: View, digest: Digest, now: Nanoseconds) -> bool:
+    """Whether a blob is on its way, or has just failed to come."""
+    return digest in view.fetching or now < view.retry_at
+
+
 def fetch(view: View, blob: Fetch, now: Nanoseconds) -> tuple[View, Effects]:
     """Ask for a blob, unless that is under way or has just failed."""
-    if blob.digest in view.fetching or now < view.retry_at:
+    if is_fetching(view, blob.digest, now):
         return view, ()
     others = tuple(dict.fromkeys(peer for peer in blob.sources if peer != view.peer))
     return replace(view, fetching=view.fetching | {blob.digest}), (replace(blob, sources=others),)
@@ -149,6 +173,8 @@ def cast_vote(
         body = vote_body(view, current.number, candidate, choice, Ppm(0))
         return replace(view, work=replace(work, busy=True)), (Sign(body),)
     if candidate in view.blobs:
+        return view, ()
+    if is_fetching(view, candidate, now):
         return view, ()
     # Whoever has voted has all of it; the others may have pieces of it by now.
     voters = [vote.body.voter for vote in work.votes]

@@ -35,6 +35,7 @@ from protocol.rounds import is_undrawn
 from protocol.state import OpenRound, RunState
 from protocol.treasurer import with_charge
 from protocol.view import (
+    Ahead,
     CaughtUp,
     Effects,
     Event,
@@ -116,14 +117,14 @@ def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
         return absorb_topic(view, state, state.open, is_undrawn(state, before)), ()
     effects = late_vote(view, state)
     view = notice_pass(view, state, event)
-    view = replace(view, ahead=still_good(view, state))
-    view = replace(view, work=Work(), blobs=view.blobs & ({state.head} | kept(view)))
-    return replay_early(view), effects
+    ahead = still_good(view, state)
+    blobs = view.blobs & ({state.head} | kept(view.work, ahead))
+    return replay_early(replace(view, ahead=ahead, work=Work(), blobs=blobs)), effects
 
 
-def kept(view: View) -> frozenset[Digest]:
+def kept(work: Work, ahead: Ahead | None) -> frozenset[Digest]:
     """The candidate just decided, which may be the head now, and the one we made ahead."""
-    proposal, ahead = view.work.proposal, view.ahead
+    proposal = work.proposal
     decided = set() if proposal is None else {proposal.body.candidate}
     own = set() if ahead is None or ahead.trained is None else {ahead.trained.candidate}
     return frozenset(decided | own)
@@ -159,7 +160,7 @@ def notice_pass(view: View, state: RunState, event: Recorded) -> View:
 def notice_proposal(view: View, proposal: Proposal) -> View:
     """Charge a proposer with a valid proposal that differs from the one we consider."""
     known = view.work.proposal
-    if known is None:
+    if known is None or known.body == proposal.body:
         return view
     return with_charge(view, known.body.proposer, signed_proposal(known), signed_proposal(proposal))
 
@@ -232,7 +233,8 @@ def with_vote(view: View, vote: Vote) -> View:
     """Keep a valid vote, the first of each voter; a different second one is evidence."""
     work = view.work
     for other in (*work.votes, *work.waiting):
-        if other.body.voter == vote.body.voter and other.body.round == vote.body.round:
+        is_of_one = other.body.voter == vote.body.voter and other.body.round == vote.body.round
+        if is_of_one and other.body != vote.body:
             view = with_charge(view, vote.body.voter, signed_vote(other), signed_vote(vote))
     is_early = view.state is not None and view.open is not None and is_undrawn(view.state, view.open)
     if work.proposal is None or is_early:
@@ -257,6 +259,8 @@ def keep_early(view: View, sender: PeerId, message: Message) -> View:
 
 def replay_early(view: View) -> View:
     """Receive what came too early; what turns out to be wrong by now is dropped."""
+    if not view.early:
+        return view
     early, view = view.early, replace(view, early=())
     for sender, message in early:
         try:
