@@ -70,6 +70,8 @@ class Invariants:
         self.states: list[RunState | None] = [None]
         """After each sequence number."""
         self.endings: Counter[str] = Counter()
+        self.rounds = 0
+        """How many are over."""
         self._ended: dict[Round, str] = {}
         self._opened: dict[Round, int] = {}
         self._votes: dict[Round, dict[int, Choice]] = {}
@@ -124,6 +126,7 @@ class Invariants:
             raise Violation("one outcome a round", f"round {number} ended {last.ending} and before")
         self._ended[number] = last.ending
         self.endings[last.ending] += 1
+        self.rounds += 1
         late = stamp.time - current.deadline
         op = parse_record(recorded.raw).op
         if (late > 0) != (op == "close"):

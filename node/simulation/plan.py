@@ -170,7 +170,7 @@ def _faults(setup: Setup, honest: list[int], draw: Random) -> Faults:
         found = []
         for _ in range(draw.randint(1, most)):
             start = int(draw.random() * length)
-            places = draw.sample(range(setup.peers), draw.randint(1, max(1, most_places)))
+            places = draw.sample(range(setup.peers), draw.randint(1, min(setup.peers, most_places)))
             end = min(length, start + int((0.05 + draw.random()) * longest * SECOND))
             found.append(Span(start, end, frozenset(places)))
         return tuple(found)
@@ -191,7 +191,7 @@ def _faults(setup: Setup, honest: list[int], draw: Random) -> Faults:
         slow_fetch=draw.choice([1, 30]) * SECOND if some(0.3) else SECOND,
         broken_learner=draw.choice([0.1, 0.5]) if some(0.3) else 0.0,
         slow_learner=draw.choice([10, 50]) * SECOND if some(0.2) else 2 * SECOND,
-        partitions=spans(2, 150, setup.peers // 2) if some(0.3) else (),
+        partitions=spans(2, 150, max(1, setup.peers // 2)) if some(0.3) else (),
         deaf=spans(2, 100, 2) if some(0.25) else (),
         crashes=crashes if some(0.5) else (),
         writing=spans(2, 90, 1) if some(0.2) else (),

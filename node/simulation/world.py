@@ -24,7 +24,7 @@ from protocol.ids import SECOND, Tinybar
 from protocol.payments import FundRecord, TopupRecord
 from protocol.state import RunState
 
-MAX_EVENTS = 3_000
+MAX_EVENTS = 400
 """Actions of the scheduler for each node and round, after which nothing will come of it any more."""
 SLACK = 120 * SECOND
 """What was under way when everything healed may fail for so long."""
@@ -188,7 +188,7 @@ class World:
     @property
     def rounds(self) -> int:
         """How many are over."""
-        return max(0, self.endings.total() - self._founded)
+        return max(0, self.invariants.rounds - self._founded)
 
     def tried(self) -> Counter[str]:
         """What went wrong, by kind: how often, or how many nodes did it."""
