@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from node.simulation.plan import WINDOW, Faults, Plan, Setup, plan_for
+from node.simulation.plan import WINDOW, Faults, Plan, Setup, Span, plan_for
 from node.simulation.world import World
 from protocol.ids import SECOND
 from protocol.parse import parse_record
@@ -72,6 +72,26 @@ def test_what_is_owed_is_paid_once_and_stakes_come_back(seed):
     assert not money.owed
     assert {account for account, _ in money.paid} >= {f"0.0.{2000 + place}" for place in range(5)}
     assert all(amount > 1_000 for account, amount in money.paid)
+
+
+def test_who_joins_late_reads_the_topic_and_takes_its_turn():
+    params = {"stake_min": 10_000, "admission": "open"}
+    world = run(calm(3, 16, params=params, stake=1_000_000, late=20 * SECOND))
+    proposers = [
+        record.proposal.proposer
+        for record in (parse_record(entry.recorded.raw) for entry in world.topic.entries)
+        if record.op == "verdict"
+    ]
+    assert 3 in proposers
+    late = world.nodes[-1]
+    assert late.core.view.state == world.state
+    assert world.state.head in late.store
+
+
+def test_a_blob_that_rots_is_fetched_again():
+    rot = tuple(Span(n * 10 * SECOND, n * 10 * SECOND, frozenset({n % 3})) for n in range(1, 9))
+    world = run(calm(3, 12, faults=Faults(heal=1_000 * SECOND, rot=rot)))
+    assert set(world.endings) <= DECIDED
 
 
 def test_an_ended_run_comes_to_rest():
