@@ -184,10 +184,12 @@ class World:
         node.start()
 
     def _rot(self, span: Span) -> None:
-        """Somebody finds that the head's blob is not what it was."""
-        for node in self.nodes:
-            if node.place in span.places and node.core is not None and not self.around.is_healed:
-                node.lose(self.state.head)
+        """Somebody finds that the head's blob is not what it was; not the last who has it."""
+        head = self.state.head
+        holders = [node for node in self.nodes if node.is_honest and head in node.store]
+        for node in holders if len(holders) > 1 and not self.around.is_healed else []:
+            if node.place in span.places and node.core is not None:
+                node.lose(head)
 
     def _crash(self, span: Span) -> None:
         for node in self.nodes:
