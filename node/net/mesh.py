@@ -6,27 +6,25 @@ smaller peer id opened stays, on both sides: the smaller one refuses the other s
 
 import logging
 import random
-from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from node.net.control import Limits, Link
-from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.exchange import Lost, Stream
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
-from protocol.ids import Digest, PeerId, unbase64url
+from node.net.swarm import BLOB, Swarm
+from node.net.transport import Blame, BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
+from node.partial import Partial
+from protocol.ids import PeerId
+
+__all__ = ["BLOB", "CONTROL", "Channel", "Dialler", "Mesh"]
 
 CONTROL = "/roundabout/control/1"
-BLOB = "/roundabout/blob/1"
 
-_AHEAD = 2
-"""Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
 _SETTLED = 10.0
 """Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
 
@@ -94,7 +92,7 @@ class Mesh:
         self._dialler = dialler
         self._configured = addresses
         self._addresses: Mapping[PeerId, str] = addresses
-        self._blobs = blobs
+        self.swarm = Swarm(dialler.peer, dialler, blobs, limits.piece, limits.blob_streams, tasks)
         self._limits = limits
         self._tasks = tasks
         self._inbox = Inbox(limits.share)
@@ -106,7 +104,6 @@ class Mesh:
         self._talking: defaultdict[PeerId, list[Channel]] = defaultdict(list)
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
-        self._serving: Counter[PeerId] = Counter()
 
     @property
     def peer(self) -> PeerId:
@@ -177,53 +174,21 @@ class Mesh:
         # There may be streams without a link: blobs, and a control stream that is not accepted yet.
         self._tasks.start_soon(self._dialler.hang_up, peer)
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-        """Stream a blob of exactly `size` bytes into a file and check its digest.
-
-        Raises FetchFailed, which names peer and cause; there is no file then.
-        """
-        if peer not in self._links:
-            raise FetchFailed(f"{peer}: not connected")
-        send, receive = anyio.create_memory_object_stream[bytes | FetchFailed](_AHEAD)
-        # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
-        self._tasks.start_soon(self._pump, peer, unbase64url(digest, 32), size, send)
-        try:
-            async with receive, aclosing(_parts(receive)) as parts:
-                await write_verified(parts, digest, out)
-        except FetchFailed as failed:
-            raise FetchFailed(f"{peer}: {failed}") from failed
-
-    async def _pump(
-        self, peer: PeerId, name: bytes, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
-    ) -> None:
-        channel = None
-        # The reading end is closed when nobody wants the blob any more.
-        with send, suppress(anyio.BrokenResourceError):
-            try:
-                channel = await self._dialler.open(peer, BLOB)
-                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as parts:
-                    async for part in parts:
-                        await send.send(part)
-            except (Lost, FetchFailed) as error:
-                await send.send(FetchFailed(str(error)))
-            finally:
-                if channel is not None:
-                    await channel.reset()
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+        """Get all pieces that a blob lacks from the sources that are connected. Raises FetchFailed, OSError."""
+        connected = tuple(source for source in sources if source in self._links)
+        for source in sources:
+            if source not in self._links:
+                blame(source, "not connected")
+        if not connected:
+            raise FetchFailed("no source is connected")
+        await self.swarm.fetch(partial, connected, blame)
 
     async def on_blob(self, channel: Channel) -> None:
-        """Serve a blob on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
-        peer = channel.peer
-        if not self.is_welcome(peer):
+        """Serve blobs on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
+        if not self.is_welcome(channel.peer):
             return await channel.abort()
-        if self._serving[peer] >= self._limits.blob_streams:
-            return await channel.reset()
-        self._serving[peer] += 1
-        try:
-            await serve_blob(channel, self._blobs, self._limits.piece)
-            await channel.finish()
-        finally:
-            self._serving -= Counter([peer])
-        return None
+        return await self.swarm.serve(channel)
 
     async def on_control(self, channel: Channel) -> None:
         """Talk on a control stream that an admitted peer opened, unless one of our own has precedence."""
@@ -295,6 +260,7 @@ class Mesh:
             log.info("connected to %s", link.peer)
             await link.run(self._inbox)
             del self._links[link.peer]
+            self.swarm.on_gone(link.peer)
             await self._close(channel)
             log.info("disconnected from %s: %s", link.peer, link.reason)
             if link.has_misbehaved:
@@ -327,10 +293,3 @@ class Mesh:
         if not self.is_welcome(link.peer):
             raise Lost("is refused")
         self._links[link.peer] = link
-
-
-async def _parts(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
-    async for part in received:
-        if isinstance(part, FetchFailed):
-            raise part
-        yield part

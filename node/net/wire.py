@@ -70,11 +70,11 @@ class Pipe:
                 raise Lost(_cause(error)) from error
         raise Lost(f"sent nothing for {within:g} s")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send all of it. Raises Lost, also when the peer does not take it within the stall time."""
         with anyio.move_on_after(self._stall):
             try:
-                return await self._stream.write(data)
+                return await self._stream.write(data)  # type: ignore[arg-type]
             except trio.Cancelled:
                 # Half a Noise message may be on its way: nothing readable can follow it on this connection.
                 await self.abort()

@@ -14,10 +14,11 @@ from node.admission import RunError, admitted
 from node.blobs import Blobs
 from node.core import Admit
 from node.identity import identity_of
-from node.net.transport import FetchFailed
+from node.net.transport import Blame, FetchFailed
+from node.partial import Partial
 from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
 from protocol.fields import canonical
-from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
+from protocol.ids import AccountId, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef
 from protocol.records import CloseRecord, Member
@@ -264,8 +265,8 @@ async def test_a_fetch_that_fails_stops_no_daemon_and_leaves_no_litter(
         driver = world.node(0).driver
 
         class Failing:
-            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-                out.write_bytes(b"half")
+            async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+                blame(sources[0], "it hung up")
                 raise error
 
         driver._transport = Failing()
@@ -280,8 +281,8 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
         driver = world.node(0).driver
 
         class Careless:
-            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-                out.write_bytes(b"other!")
+            async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+                assert not partial.write(0, b"other!")
 
         driver._transport = Careless()
         wanted = digest_of(b"wanted")
