@@ -119,7 +119,8 @@ class Blobs:
 
     async def grown(self) -> None:
         """Wait until there is more of some blob."""
-        self._news = self._news or anyio.Event()
+        if self._news is None:
+            self._news = anyio.Event()
         await self._news.wait()
 
     def pieces_of(self, digest: Digest) -> Digest | None:

@@ -23,7 +23,9 @@ async def fetch(effect: Fetch, blobs: Blobs, transport: Transport | None) -> boo
             return True
         if transport is None:
             return False
-        partial = await anyio.to_thread.run_sync(blobs.begin, Wanted(effect.digest, effect.size, effect.pieces))
+        partial = await anyio.to_thread.run_sync(
+            blobs.begin, Wanted(effect.digest, effect.size, effect.pieces)
+        )
         blobs.share(partial)
         if not partial.is_complete:
             await transport.fetch(partial, effect.sources, _blame(effect))

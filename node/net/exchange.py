@@ -62,7 +62,7 @@ class Desk:
         self._stream = stream
         self._source = source
         self._stall = stall
-        self._put, self._requests = anyio.create_memory_object_stream[bytes](REQUESTS)
+        self._put, self._requests = anyio.create_memory_object_stream[bytes | bytearray](REQUESTS)
         self._holding: anyio.CancelScope | None = None
         self._lost: Lost | None = None
 
@@ -133,7 +133,9 @@ class Desk:
         return held is not None and held.have > known
 
 
-async def read_exactly(stream: Stream, size: int, stall: float, first: float | None = 0.0) -> bytes | None:
+async def read_exactly(
+    stream: Stream, size: int, stall: float, first: float | None = 0.0
+) -> bytes | bytearray | None:
     """So many bytes; each part may take `stall` seconds, the first one `first` where that is not 0, or for ever.
 
     None when the peer has finished before the first. Raises Lost.
@@ -143,13 +145,15 @@ async def read_exactly(stream: Stream, size: int, stall: float, first: float | N
         return None
     if len(data) == size:
         return data
-    whole = bytearray(data)
-    while len(whole) < size:
-        part = await stream.read(size - len(whole), stall)
+    whole, at = bytearray(size), len(data)
+    whole[:at] = data
+    while at < size:
+        part = await stream.read(size - at, stall)
         if not part:
             raise Lost("ended in the middle")
-        whole += part
-    return bytes(whole)
+        whole[at : at + len(part)] = part
+        at += len(part)
+    return whole
 
 
 def list_bytes(count: int) -> int:

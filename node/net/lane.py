@@ -20,7 +20,7 @@ class _Request:
     """The most bytes that the answer may have."""
     exact: int | None
     """How many it must have, where that is known."""
-    answer: bytes | Exception | None = None
+    answer: bytes | bytearray | Exception | None = None
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -41,7 +41,9 @@ class Lane:
         """Whether it has ended."""
         return self._lost is not None
 
-    async def ask(self, kind: Kind, digest: Digest, number: int, limit: int, exact: int | None = None) -> bytes:
+    async def ask(
+        self, kind: Kind, digest: Digest, number: int, limit: int, exact: int | None = None
+    ) -> bytes | bytearray:
         """The answer, at most `limit` bytes. Raises Refused, Lost, and FetchFailed when it is of another size."""
         await self._places.acquire()
         if self._lost is not None:
@@ -51,7 +53,7 @@ class Lane:
         self._put.send_nowait(REQUEST.pack(kind, unbase64url(digest, 32), number))
         self._news.set()
         await request.done.wait()
-        if isinstance(request.answer, bytes):
+        if isinstance(request.answer, bytes | bytearray):
             return request.answer
         assert request.answer is not None
         raise request.answer

@@ -6,8 +6,9 @@ smaller peer id opened stays, on both sides: the smaller one refuses the other s
 
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import anyio
@@ -21,7 +22,7 @@ from node.net.transport import Blame, BlobSource, Connected, Contact, Disconnect
 from node.partial import Partial
 from protocol.ids import PeerId
 
-__all__ = ["BLOB", "CONTROL", "Channel", "Dialler", "Mesh"]
+__all__ = ["BLOB", "CONTROL", "Channel", "Dialler", "Mesh", "Traffic"]
 
 CONTROL = "/roundabout/control/1"
 
@@ -54,8 +55,20 @@ class Channel(Stream, Protocol):
         """Close the connection under the stream, at once and without asking the peer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of streams by peer, since this node started."""
+
+    received: Counter[PeerId] = field(default_factory=Counter)
+    sent: Counter[PeerId] = field(default_factory=Counter)
+
+
 class Dialler(Protocol):
     """What the mesh needs of the network below it."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has passed so far."""
 
     @property
     def peer(self) -> PeerId:
@@ -161,8 +174,8 @@ class Mesh:
                 address=self._addresses.get(peer),
                 is_connected=peer in self._links,
                 latency=None,
-                received=0,
-                sent=0,
+                received=self._dialler.traffic.received[peer],
+                sent=self._dialler.traffic.sent[peer],
                 refused_for=max(0.0, self._refused.get(peer, 0.0) - now),
             )
             for peer in sorted(self._admitted)

@@ -19,7 +19,9 @@ HESITATION = 1.0
 SILENCE = 3.0
 """Seconds without anything new from a source after which the others take over its share."""
 PATIENCE = 5.0
-"""Seconds after which a piece that has been asked for is asked of another source, too."""
+"""Seconds after which a piece that has been asked for is asked of another source, too, when nothing else is left."""
+_PACE = 0.1
+"""Seconds between two pieces for which these times are meant; where pieces come more slowly they are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,12 @@ class Schedule:
         """Missing, and not on their way."""
         start = self._ring.index(me) if me in self._ring else 0
         self._order = [(index - start) % count for index in range(count)]
-        """Who is lowest is asked for first: the rarest, and among these one's own share."""
-        self._arrival = now
+        """What is lowest is asked for first: the rarest, and among these one's own share."""
+        self._rare = set(range(count))
+        """What nobody but the origin is known to have."""
+        self._start = self._arrival = now
+        self._arrived = 0
+        self._slack = 1.0
         self._alive: tuple[PeerId, ...] = ()
         self._mine: set[int] = set()
 
@@ -89,12 +95,16 @@ class Schedule:
         state.is_polled = False
         if fresh := set(indices) - state.has:
             state.news = now
-            self._note(state, fresh)
+            state.has |= fresh
+            if source != self._origin:
+                self._note(fresh, 1)
 
     def on_piece(self, source: PeerId, index: int, now: float) -> None:
         """A piece has come, and is right."""
         self._arrival = now
         self._missing.discard(index)
+        self._arrived += 1
+        self._slack = max(1.0, (now - self._start) / self._arrived / _PACE)
         self._open.discard(index)
         if state := self._sources.get(source):
             state.asked.pop(index, None)
@@ -108,6 +118,8 @@ class Schedule:
         if index is None:
             state.is_polled = False
         else:
+            if source != self._origin and index in state.has:
+                self._note({index}, -1)
             state.has.discard(index)
             self._give_back(state, index)
 
@@ -116,6 +128,8 @@ class Schedule:
         if state := self._sources.pop(source, None):
             for index in list(state.asked):
                 self._give_back(state, index)
+            if source != self._origin:
+                self._note(state.has, -1)
 
     def next(self, now: float) -> list[Ask]:
         """What to ask now; each of these is on its way from then on."""
@@ -139,26 +153,30 @@ class Schedule:
 
     def wake(self, now: float) -> float | None:
         """When `next` is due again though nothing has happened; None: not before something does."""
-        times = [self._arrival + HESITATION]
+        times = [self._arrival + HESITATION * self._slack]
         for state in self._sources.values():
-            times.append(state.news + SILENCE)
-            times += [since + PATIENCE for since in state.asked.values()]
+            times.append(state.news + SILENCE * self._slack)
+            times += [since + PATIENCE * self._slack for since in state.asked.values()]
         return min((time for time in times if time > now), default=None)
 
     def _choice(self, source: PeerId, state: _Source, now: float) -> int | None:
         pool = self._open & state.has
-        if source == self._origin and now < self._arrival + HESITATION:
-            pool &= self._mine
+        if source == self._origin and now < self._arrival + HESITATION * self._slack:
+            pool &= self._mine & self._rare
         pool -= state.asked.keys()
         return min(pool, key=self._order.__getitem__, default=None)
 
     def _under_way(self) -> int:
         return sum(len(state.asked) for state in self._sources.values())
 
-    def _note(self, state: _Source, fresh: set[int]) -> None:
-        state.has |= fresh
-        for index in fresh:
-            self._order[index] += self._count
+    def _note(self, indices: set[int], more: int) -> None:
+        """So many more of the others have these."""
+        for index in indices:
+            self._order[index] += more * self._count
+            if self._order[index] < self._count:
+                self._rare.add(index)
+            else:
+                self._rare.discard(index)
 
     def _give_back(self, state: _Source, index: int) -> None:
         state.asked.pop(index, None)
@@ -166,9 +184,11 @@ class Schedule:
             self._open.add(index)
 
     def _reopen(self, now: float) -> None:
-        """What has been on its way for too long may come from another, too."""
+        """At the end, what has been on its way for too long may come from another, too."""
+        if self._open:
+            return
         for state in self._sources.values():
-            late = {index for index, since in state.asked.items() if now >= since + PATIENCE}
+            late = {index for index, since in state.asked.items() if now >= since + PATIENCE * self._slack}
             self._open |= late & self._missing
 
     def _look_who_lives(self, now: float) -> None:
@@ -189,4 +209,4 @@ class Schedule:
 
     def _is_alive(self, peer: PeerId, now: float) -> bool:
         state = self._sources.get(peer)
-        return state is not None and (len(state.has) == self._count or now < state.news + SILENCE)
+        return state is not None and (len(state.has) == self._count or now < state.news + SILENCE * self._slack)

@@ -52,7 +52,9 @@ class Opener(Protocol):
 class Pull:
     """One blob being fetched."""
 
-    def __init__(self, me: PeerId, partial: Partial, sources: tuple[PeerId, ...], lane: OpenLane, blame: Blame) -> None:
+    def __init__(
+        self, me: PeerId, partial: Partial, sources: tuple[PeerId, ...], lane: OpenLane, blame: Blame
+    ) -> None:
         self._partial = partial
         self._wanted = partial.wanted
         self._sources = sources
@@ -60,7 +62,9 @@ class Pull:
         self._blame = blame
         self._me = me
         self._stirred = anyio.Event()
-        self._put, self._come = anyio.create_memory_object_stream[tuple[PeerId, int, bytes]](_WAITING)
+        self._put, self._come = anyio.create_memory_object_stream[tuple[PeerId, int, bytes | bytearray]](
+            _WAITING
+        )
 
     async def run(self, stall: float) -> None:
         """Until all pieces are here. Raises FetchFailed when nobody is left, or nothing came for `stall` seconds."""
@@ -87,7 +91,9 @@ class Pull:
                     await self._stirred.wait()
             tasks.cancel_scope.cancel()
         if not schedule.is_done:
-            raise FetchFailed("nobody is left to ask" if schedule.is_hopeless else f"nothing came for {stall:g} s")
+            raise FetchFailed(
+                "nobody is left to ask" if schedule.is_hopeless else f"nothing came for {stall:g} s"
+            )
         return None
 
     async def _take_whole(self) -> None:
@@ -121,10 +127,10 @@ class Pull:
         except (Lost, Refused, FetchFailed) as cause:
             self._blame(source, str(cause))
         else:
-            if not self._wanted.accepts(listed):
+            if not self._wanted.accepts(bytes(listed)):
                 self._lie(source, "sent other bytes than the list of the pieces")
             elif self._partial.pieces is None:
-                await anyio.to_thread.run_sync(self._partial.learn, listed)
+                await anyio.to_thread.run_sync(self._partial.learn, bytes(listed))
                 known.cancel()
         self._stirred.set()
 
@@ -135,7 +141,7 @@ class Pull:
             if index is None:
                 size = (count + 7) // 8
                 bits = await lane.ask(Kind.HAVE, wanted.digest, ask.known, size, size)
-                self._schedule.on_has(source, indices_in(bits, count), anyio.current_time())
+                self._schedule.on_has(source, indices_in(bytes(bits), count), anyio.current_time())
             else:
                 length = length_of(index, wanted.size)
                 data = await lane.ask(Kind.PIECE, wanted.digest, index, PIECE_BYTES, length)

@@ -1,4 +1,4 @@
-"""The transport over libp2p: TCP, Noise and Yamux; the only importer of libp2p (SPEC.md, Three places).
+"""The transport over libp2p: TCP, Noise and Yamux; with the two files beside it the only importer of libp2p.
 
 Runs on trio alone, as libp2p does.
 """
@@ -18,19 +18,20 @@ from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotif
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
 from node.net.control import Limits
 from node.net.exchange import Lost
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
 from node.net.transport import BlobSource
+from node.net.wire.muxer import YAMUX, Muxer, Muxers
+from node.net.wire.session import Noise
 from protocol.ids import PeerId
 
 Wire = Mesh
@@ -49,23 +50,29 @@ class WireError(Exception):
 class Pipe:
     """A libp2p stream whose many ways to fail are one: Lost."""
 
-    def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
+    def __init__(self, host: IHost, stream: INetStream, stall: float, traffic: Traffic) -> None:
         self._host = host
         self._stream = stream
         self._stall = stall
+        self._traffic = traffic
+        self._peer = PeerId(str(stream.muxed_conn.peer_id))
+        assert isinstance(stream.muxed_conn, Muxer)
+        self._muxer: Muxer = stream.muxed_conn
+        # Past libp2p's own stream, which takes locks and steps for each call; it still opens, closes and resets.
+        self._muxed: YamuxStream = stream.muxed_stream  # type: ignore[attr-defined]
 
     @property
     def peer(self) -> PeerId:
         """Who is at the other end, as Noise has proved."""
-        return PeerId(str(self._stream.muxed_conn.peer_id))
+        return self._peer
 
     async def read(self, limit: int, within: float) -> bytes:
         """Up to `limit` bytes, b"" at the end. Raises Lost, also when nothing came `within` seconds."""
         with anyio.move_on_after(within):
             try:
-                return await self._stream.read(limit)
-            except StreamEOF:
-                return b""
+                data = await self._muxer.read_some(self._muxed, limit)
+                self._traffic.received[self._peer] += len(data)
+                return data
             except Exception as error:  # Libp2p raises a dozen types: all mean the stream is gone.
                 raise Lost(_cause(error)) from error
         raise Lost(f"sent nothing for {within:g} s")
@@ -74,7 +81,9 @@ class Pipe:
         """Send all of it. Raises Lost, also when the peer does not take it within the stall time."""
         with anyio.move_on_after(self._stall):
             try:
-                return await self._stream.write(data)  # type: ignore[arg-type]
+                await self._muxer.write_all(self._muxed, data)
+                self._traffic.sent[self._peer] += len(data)
+                return
             except trio.Cancelled:
                 # Half a Noise message may be on its way: nothing readable can follow it on this connection.
                 await self.abort()
@@ -123,6 +132,7 @@ class Host:
         self._keys = create_new_key_pair(secret)
         self._listen = listen
         self._limits = limits
+        self.traffic = Traffic()
         self._running: IHost | None = None
 
     @property
@@ -157,7 +167,8 @@ class Host:
             raise Lost("not connected")
         with anyio.move_on_after(self._limits.dial):
             try:
-                return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
+                stream = await host.new_stream(who, [TProtocol(protocol)])
+                return Pipe(host, stream, self._limits.stall, self.traffic)
             except Exception as error:  # As in dial.
                 raise Lost(_cause(error)) from error
         await _forget(host, who)
@@ -207,15 +218,16 @@ class Host:
         self._running = host
 
     def _new_host(self, mesh: Mesh) -> IHost:
-        noise = NoiseTransport(self._keys, noise_privkey=create_noise_keys().private_key)
+        noise = Noise(self._keys, noise_privkey=create_noise_keys().private_key)
         host = new_host(
             key_pair=self._keys,
             sec_opt={NOISE: noise},  # The default also accepts plaintext.
-            muxer_preference="YAMUX",
+            muxer_opt={YAMUX: Muxer},
             listen_addrs=[self._listen],
             # The breaker and the degradation would let one stranger close the node to everybody for a minute.
             resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
         )
+        host.get_network().upgrader.muxer_multistream = Muxers({YAMUX: Muxer})  # type: ignore[attr-defined]
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
@@ -223,7 +235,7 @@ class Host:
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
         async def handler(stream: INetStream) -> None:
-            pipe = Pipe(host, stream, self._limits.stall)
+            pipe = Pipe(host, stream, self._limits.stall, self.traffic)
             try:
                 await serve(pipe)
             except Lost as lost:
