@@ -10,7 +10,6 @@ kind 3: the piece of this number, at most 1 MiB
 """
 
 import struct
-from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Protocol
 
@@ -69,31 +68,37 @@ class Desk:
     async def serve(self) -> None:
         """Answer until the peer ends the stream. Raises Lost, and whatever the source raises."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._guarded, self._hear)
-            tasks.start_soon(self._guarded, self._answer_all, tasks.cancel_scope)
+            tasks.start_soon(self._hear)
+            try:
+                await self._answer_all()
+            except Lost as lost:
+                self._lost = self._lost or lost
+            tasks.cancel_scope.cancel()
         if self._lost is not None:
             raise self._lost
 
-    async def _guarded(self, work: Callable[..., Awaitable[None]], *scope: anyio.CancelScope) -> None:
-        try:
-            await work()
-        except Lost as lost:
-            self._lost = self._lost or lost
-        self._put.close()
-        for each in scope:
-            each.cancel()
-
     async def _hear(self) -> None:
-        while (request := await read_exactly(self._stream, REQUEST.size, self._stall, None)) is not None:
-            try:
+        # What is being answered when it ends is not cancelled: half a write would end the connection.
+        try:
+            while (request := await read_exactly(self._stream, REQUEST.size, self._stall, None)) is not None:
                 self._put.send_nowait(request)
-            except anyio.WouldBlock:
-                raise Lost(f"asks for more than {REQUESTS} things at once") from None
-            if self._holding is not None:
-                self._holding.cancel()
+                self._let_go()
+        except Lost as lost:
+            self._lost = lost
+        except anyio.WouldBlock:
+            self._lost = Lost(f"asks for more than {REQUESTS} things at once")
+        self._put.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._holding is not None:
+            self._holding.cancel()
 
     async def _answer_all(self) -> None:
+        """Until there are no more requests. Raises Lost."""
         async for request in self._requests:
+            if self._lost is not None:
+                return
             kind, name, number = REQUEST.unpack(request)
             body = await self._body(kind, Digest(base64url(name)), number)
             if body is None:

@@ -209,4 +209,6 @@ class Schedule:
 
     def _is_alive(self, peer: PeerId, now: float) -> bool:
         state = self._sources.get(peer)
-        return state is not None and (len(state.has) == self._count or now < state.news + SILENCE * self._slack)
+        return state is not None and (
+            len(state.has) == self._count or now < state.news + SILENCE * self._slack
+        )

@@ -77,24 +77,31 @@ class Pull:
         )
         for liar in self._partial.liars:
             schedule.on_gone(PeerId(liar))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep)
-            while not schedule.is_done and not schedule.is_hopeless:
-                now = anyio.current_time()
-                if now >= schedule.last_arrival + stall:
-                    break
-                self._stirred = anyio.Event()
-                for ask in schedule.next(now):
-                    tasks.start_soon(self._ask, ask)
-                due = min(schedule.wake(now) or now + stall, schedule.last_arrival + stall)
-                with anyio.move_on_after(due - now):
-                    await self._stirred.wait()
-            tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as keeping:
+            keeping.start_soon(self._keep)
+            async with anyio.create_task_group() as asking:
+                await self._ask_around(schedule, asking, stall)
+                asking.cancel_scope.cancel()
+            self._put.close()  # what has come is kept, whatever became of the rest
         if not schedule.is_done:
             raise FetchFailed(
                 "nobody is left to ask" if schedule.is_hopeless else f"nothing came for {stall:g} s"
             )
         return None
+
+    async def _ask_around(self, schedule: Schedule, asking: TaskGroup, stall: float) -> None:
+        """Until all pieces are here, nobody is left to ask, or nothing came for too long."""
+        while not schedule.is_done and not schedule.is_hopeless:
+            now = anyio.current_time()
+            last = schedule.last_arrival + stall
+            if now >= last:
+                return
+            self._stirred = anyio.Event()
+            for ask in schedule.next(now):
+                asking.start_soon(self._ask, ask)
+            due = schedule.wake(now)
+            with anyio.move_on_after((last if due is None else min(due, last)) - now):
+                await self._stirred.wait()
 
     async def _take_whole(self) -> None:
         """A blob of one piece, from one source after the other. Raises FetchFailed."""

@@ -40,7 +40,9 @@ class Swarm:
     def run(self) -> None:
         """Until everybody has all, or nobody left to ask."""
         for _ in range(400 * self.count * len(self.fetchers)):
-            waiting = [f for f in self.fetchers.values() if not f.schedule.is_done and not f.schedule.is_hopeless]
+            waiting = [
+                f for f in self.fetchers.values() if not f.schedule.is_done and not f.schedule.is_hopeless
+            ]
             if not waiting:
                 return
             for fetcher in waiting:
@@ -68,7 +70,11 @@ class Swarm:
         fetcher.asked.remove(item)
         (ask, _), schedule = item, fetcher.schedule
         held = self.held_by(ask.source)
-        if ask.source in self.silent | self.liars and ask.index is not None or self.chance.random() < self.loss:
+        if (
+            (ask.source in self.silent | self.liars
+            and ask.index is not None)
+            or self.chance.random() < self.loss
+        ):
             schedule.on_gone(ask.source)
             fetcher.asked = [other for other in fetcher.asked if other[0].source != ask.source]
         elif ask.source in self.silent:
