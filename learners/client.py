@@ -51,7 +51,8 @@ class LearnerProcess:
 
     Each method takes a deadline in seconds, starting a process included, and raises LearnerError when the
     learner refuses, dies, or is not done by then: a process that is late is killed. The next call starts
-    another. A call that is cancelled is abandoned; the process finishes it before it answers the next.
+    another. A call that is cancelled is abandoned; the process stops early where its learner asks
+    (`learners.wanted`), else it finishes, before it answers the next.
     """
 
     def __init__(self, start: Callable[[], Process]) -> None:

@@ -37,6 +37,7 @@ from learners.channel import (
 )
 from learners.learner import BadWeights, Learner, LearnerError
 from learners.registry import find_learner
+from learners.wanted import GivenUp, wanted_while
 
 NICENESS = 5
 """The network loops of the daemon come first."""
@@ -109,7 +110,10 @@ def _method(learner: Learner, kind: type[Request]) -> "grpc.RpcMethodHandler[byt
         if not context.is_active():
             return b""  # whoever asked has given up while we were busy
         try:
-            return channel.encode(answer(learner, kind.model_validate_json(body)))
+            with wanted_while(context.is_active):
+                return channel.encode(answer(learner, kind.model_validate_json(body)))
+        except GivenUp:
+            return b""
         except ValidationError as fault:
             context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, f"not a {kind.__name__}: {fault.errors()[0]['msg']}"

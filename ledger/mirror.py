@@ -67,7 +67,7 @@ class Mirror:
         self._timeout = timeout
         try:
             parsed = httpx.URL(self.url)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise LedgerError(f"{url!r} is no URL of a mirror ({error}); check [ledger] mirror") from error
         if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65_535:
             raise LedgerError(f"{url!r} is no URL of a mirror; [ledger] mirror wants http(s)://host:port")

@@ -7,6 +7,7 @@ supply left half written, is removed, and fetched again. So nothing has to be sy
 what should outlive the machine's power.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -39,6 +40,8 @@ class Whole:
 
     path: Path
     pieces: Pieces
+    stamp: tuple[int, int]
+    """Of the file, when its bytes were found right: when it was changed, and its size."""
 
     @property
     def size(self) -> int:
@@ -58,10 +61,11 @@ class Whole:
         """Whether there is such a piece."""
         return 0 <= index < self.pieces.count
 
-    def read(self, index: int) -> bytes:
-        """The bytes of a piece. Raises OSError."""
+    def read(self, index: int) -> bytes | None:
+        """The bytes of a piece, or None when they have rotted. Raises OSError."""
         with self.path.open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), length_of(index, self.size), index * PIECE_BYTES)
+            data = os.pread(file.fileno(), length_of(index, self.size), index * PIECE_BYTES)
+        return data if self.pieces.is_right(index, data) else None
 
 
 class Blobs:
@@ -82,38 +86,40 @@ class Blobs:
         for file in directory.iterdir():
             if file.name.endswith(_TEMPORARY):
                 file.unlink()
-            elif (digest := digest_named(file.name)) is not None and not file.suffix:
+            elif (digest := blob_named(file)) is not None:
                 self._unchecked.add(digest)
 
     def path_of(self, digest: Digest) -> Path | None:
         """The file of a blob, or None. Raises ValueError when the text is no digest."""
         return stored_blob(self._directory, digest)
 
-    def checked(self, digest: Digest) -> Path | None:
-        """The file of a blob whose bytes are right, or None; one that has rotted is removed.
+    def whole(self, digest: Digest) -> Path | None:
+        """The file of a blob whose bytes are the ones that its digest names, or None: one that has rotted is removed.
 
-        It reads a blob once in this process's life. Raises ValueError when the text is no digest, and OSError.
+        Reads all of it; one of several pieces once in this process's life, and again when its file has changed.
+        Raises ValueError as `path_of`.
         """
-        path = self.path_of(digest)
-        if path is None or digest in self._whole:
-            return path
-        found = pieces_of(path)
-        if found.digest != digest:
-            log.warning("blob %s has rotted on disk: it is removed, to be fetched again", digest)
-            self.discard(digest)
+        path, known = self.path_of(digest), self._whole.get(digest)
+        if path is None:
             return None
-        self._keep_in_mind(path, found)
+        try:
+            if known is not None and known.pieces.count > 1 and known.stamp == _stamp(path):
+                return path
+            found = pieces_of(path)
+            if found.digest != digest:
+                log.warning("blob %s has rotted on disk: it is removed, to be fetched again", digest)
+                self.discard(digest)
+                return None
+            self._keep_in_mind(path, found)
+        except OSError:
+            return None  # for now: the disk, or the system, may be of another mind later
         return path
-
-    def ready(self, digest: Digest) -> Path | None:
-        """The file of a blob that has been checked already, or None; reads nothing."""
-        return self.path_of(digest) if digest in self._whole else None
 
     async def held(self, digest: Digest) -> Whole | Partial | None:
         """What there is of a blob to be served, or None; disks are not asked for what was never here."""
         found = self._whole.get(digest) or self._partial.get(digest)
         if found is None and digest in self._unchecked:
-            await anyio.to_thread.run_sync(self.checked, digest)
+            await anyio.to_thread.run_sync(self.whole, digest)
             found = self._whole.get(digest)
         return found
 
@@ -135,7 +141,7 @@ class Blobs:
     def put(self, data: bytes) -> Digest:
         """Keep bytes and return their name. Raises OSError."""
         digest = digest_of(data)
-        if self.checked(digest) is None:
+        if self.whole(digest) is None:
             temporary = self.new_temp()
             temporary.write_bytes(data)
             self.keep(temporary)
@@ -226,12 +232,13 @@ class Blobs:
         used = self.used()
         if used + size > self._quota:
             raise Full(
+                errno.EDQUOT,
                 f"no room for {size} more bytes: {used} of {self._quota} are used; "
-                "raise `quota` under [blobs], or make room on the disk"
+                "raise `quota` under [blobs], or make room on the disk",
             )
 
     def _keep_in_mind(self, path: Path, pieces: Pieces) -> None:
-        self._whole[pieces.digest] = Whole(path, pieces)
+        self._whole[pieces.digest] = Whole(path, pieces, _stamp(path))
         self._unchecked.discard(pieces.digest)
 
     def _named(self, digest: Digest) -> Path:
@@ -249,8 +256,18 @@ def stored_blob(directory: Path, digest: Digest) -> Path | None:
     return path if path.is_file() else None
 
 
+def blob_named(path: Path) -> Digest | None:
+    """The digest that a file of a store is named by, or None when it is no blob's."""
+    return digest_named(path.name) if not path.suffix else None
+
+
 def _file_of(directory: Path, digest: Digest) -> Path:
     return directory / unbase64url(digest, 32).hex()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _file_digest(path: Path) -> Digest:

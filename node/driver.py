@@ -23,11 +23,13 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
 from node.fetching import fetch, remove
+from node.home import NodeError
+from node.journal import JournalFull
 from node.keeping import kept, with_head
 from node.means import Means
 from node.net.transport import Connected, Disconnected, Frame, Transport
 from node.reader import read_topic
-from node.reports import report
+from node.reports import open_number, report
 from node.submissions import Submissions
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
@@ -43,6 +45,7 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Gone,
     Listening,
     PeerUp,
     Recorded,
@@ -116,9 +119,12 @@ class Driver:
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
         spec = await self.means.learner.describe()
-        out = self.means.blobs.new_temp()
-        await self.means.learner.initial(out)
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        try:
+            out = self.means.blobs.new_temp()
+            await self.means.learner.initial(out)
+            digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except OSError as error:
+            raise NodeError(f"cannot keep the initial weights: {error.strerror}; free the disk") from error
         self.core.take(Fetched(digest), self.means.clock())
         return spec
 
@@ -180,15 +186,17 @@ class Driver:
                 await self._inbox.send(Listening(self.means.announced))
             async for item in transport.inbound():
                 match item:
-                    case Connected(peer):
-                        log.info("connected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
-                        await self._inbox.send(PeerUp(peer))
-                    case Disconnected(peer):
-                        log.info("disconnected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
                     case Frame(peer, body):
                         await self._on_frame(peer, body)
+                    case Connected(peer):
+                        self._on_peer(item, "connected")
+                        await self._inbox.send(PeerUp(peer))
+                    case Disconnected():
+                        self._on_peer(item, "disconnected")
+
+    def _on_peer(self, item: Connected | Disconnected, said: str) -> None:
+        log.info(said, remote=item.peer)
+        self.means.observer.on_peer(item, self.means.clock())
 
     def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
         """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
@@ -246,7 +254,7 @@ class Driver:
             case Fetch():
                 await self._fetch(effect)
             case Sign():
-                await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
+                await self._speak(effect.body)
             case Send():
                 self._send(effect)
             case Adopt():
@@ -277,9 +285,9 @@ class Driver:
 
     async def _train(self, effect: Train) -> None:
         try:
+            head = await self._whole(effect.head)
             with self._temporary() as out:
                 started = anyio.current_time()
-                head = await self._path(effect.head)
                 done = await self.means.learner.propose(head, effect.round, out, self._patience())
                 seconds = anyio.current_time() - started
                 size = out.stat().st_size
@@ -300,7 +308,7 @@ class Driver:
 
     async def _score(self, effect: Score) -> None:
         try:
-            head, candidate = await self._path(effect.head), await self._path(effect.candidate)
+            head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
             started = anyio.current_time()
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
             vote = scored(effect, found)
@@ -344,6 +352,13 @@ class Driver:
         treasury, clock = self.means.treasury, self.means.clock
         await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
 
+    async def _speak(self, body: Body) -> None:
+        """Sign, or be silent in this round: a disk that is full may have room in the next."""
+        try:
+            await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
+        except JournalFull as error:
+            log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))
+
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
         event, is_new = signed(body, self.means.identity.secret, self.means.journal)
@@ -361,7 +376,7 @@ class Driver:
 
     async def _adopt(self, effect: Adopt) -> None:
         try:
-            await self.means.learner.adopt(await self._path(effect.head), effect.round)
+            await self.means.learner.adopt(await self._whole(effect.head), effect.round)
             await anyio.to_thread.run_sync(self.means.blobs.settle, effect.head)
         except (LearnerError, BadWeights, OSError) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
@@ -371,14 +386,10 @@ class Driver:
         state = self.view.state
         return 60.0 if state is None else float(state.params.round_window)
 
-    async def _path(self, digest: Digest) -> Path:
-        blobs = self.means.blobs
-        path = blobs.ready(digest) or await anyio.to_thread.run_sync(blobs.checked, digest)
+    async def _whole(self, digest: Digest) -> Path:
+        """The file of a blob, its bytes checked. Raises LearnerError: then it is to be fetched again."""
+        path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
-            raise LearnerError(f"blob {digest} is not in the store")
+            await self._inbox.send(Gone(digest))
+            raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
-
-
-def open_number(state: RunState) -> int | None:
-    """The number of the open round, or None when the run has ended."""
-    return None if state.open is None else state.open.number

@@ -19,7 +19,7 @@ log = structlog.get_logger("node.fetching")
 async def fetch(effect: Fetch, blobs: Blobs, transport: Transport | None) -> bool:
     """Have a blob in the store, all of it checked; False when that could not be done, which is logged."""
     try:
-        if await anyio.to_thread.run_sync(blobs.checked, effect.digest) is not None:
+        if await anyio.to_thread.run_sync(blobs.whole, effect.digest) is not None:
             return True
         if transport is None:
             return False

@@ -105,13 +105,14 @@ class Partial:
             self._here.add(index)
             self._on_news()
 
-    def read(self, index: int) -> bytes:
-        """The bytes of a piece that is here. Raises OSError."""
+    def read(self, index: int) -> bytes | None:
+        """The bytes of a piece that is here, or None when they have rotted. Raises OSError."""
         try:
-            return self._on_disk(index)
+            data = self._on_disk(index)
         except FileNotFoundError:
             with self._target.open("rb", buffering=0) as file:  # it has become whole meanwhile
-                return os.pread(file.fileno(), length_of(index, self.size), index * PIECE_BYTES)
+                data = os.pread(file.fileno(), length_of(index, self.size), index * PIECE_BYTES)
+        return data if self.pieces is not None and self.pieces.is_right(index, data) else None
 
     def finish(self) -> Path:
         """Make it a whole blob. Raises BadBlob when its bytes are not those of its digest, and OSError."""
@@ -152,4 +153,8 @@ class Partial:
 def digest_named(name: str) -> Digest | None:
     """The digest that a file of the store is named after, or None."""
     stem = name.removesuffix(PART).removesuffix(LIST)
-    return Digest(base64url(bytes.fromhex(stem))) if len(stem) == 64 else None
+    try:
+        raw = bytes.fromhex(stem)
+    except ValueError:
+        return None
+    return Digest(base64url(raw)) if len(raw) == 32 and raw.hex() == stem else None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from protocol.errors import Invalid
+from protocol.errors import Invalid, shown
 from protocol.fields import (
     MAX_INTEGER,
     AccountField,
@@ -143,5 +143,4 @@ def first_error(error: ValidationError) -> str:
     """The first complaint of a validation, as one bounded line; parts of it were chosen by a stranger."""
     details = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in details["loc"])[:80]
-    line = f"{where}: {details['msg'][:120]}" if where else details["msg"][:120]
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return shown(f"{where}: {details['msg'][:120]}" if where else details["msg"][:120])

@@ -41,6 +41,7 @@ from protocol.view import (
     Executed,
     Fetched,
     FetchingFailed,
+    Gone,
     Listening,
     PeerUp,
     Received,
@@ -95,6 +96,8 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
             return on_fetched(view, event.digest), ()
         case FetchingFailed():
             return on_fetching_failed(view, event.digest, now), ()
+        case Gone():
+            return replace(view, blobs=view.blobs - {event.digest}), ()
         case Executed():
             return on_executed(view, event, now), ()
         case Tick():

@@ -134,6 +134,13 @@ class FetchingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A blob is not in our store any more, or its bytes were others."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
     """What became of a settlement on the ledger."""
 
@@ -161,6 +168,7 @@ Event = (
     | ScoringFailed
     | Fetched
     | FetchingFailed
+    | Gone
     | Executed
     | Tick
 )

@@ -12,6 +12,7 @@ from learners.driving.policy import Weights, act
 from learners.driving.rays import observe
 from learners.driving.rollout import Policy
 from learners.driving.track import Tracks
+from learners.wanted import check_wanted
 
 LANES = 8
 """Cars that collect side by side."""
@@ -56,6 +57,10 @@ def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> De
     return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
 
 
+_ASK = 64
+"""Training steps, a few milliseconds each at most, between two questions whether the candidate is still wanted."""
+
+
 def fit(
     head: Weights, demonstrations: Demonstrations, rehearsal: Demonstrations, schedule: Schedule, seed: int
 ) -> tuple[Weights, float]:
@@ -71,6 +76,8 @@ def fit(
     late = schedule.steps - max(1, schedule.steps // 10)
     total = 0.0
     for index in range(schedule.steps):
+        if index % _ASK == 0:
+            check_wanted()
         rows = torch.randint(len(demonstrations), (schedule.batch,), generator=draw)
         if len(rehearsal):
             others = torch.randint(len(demonstrations), len(actions), (schedule.batch,), generator=draw)

@@ -9,6 +9,7 @@ kind 2: which pieces are here, one bit each; once they are more than the number,
 kind 3: the piece of this number, at most 1 MiB
 """
 
+import math
 import struct
 from enum import IntEnum
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 import anyio
 import anyio.to_thread
 
-from node.net.transport import BlobSource, Held
+from node.net.transport import BlobSource, FetchFailed, Held
 from node.pieces import DIGEST_BYTES
 from protocol.ids import Digest, base64url
 
@@ -41,6 +42,10 @@ class Kind(IntEnum):
 
 class Lost(Exception):
     """A stream or connection to a peer is gone, or was given up; the message says why."""
+
+
+class NotHere(Exception):
+    """The peer has not got what it was asked for."""
 
 
 class Stream(Protocol):
@@ -80,7 +85,9 @@ class Desk:
     async def _hear(self) -> None:
         # What is being answered when it ends is not cancelled: half a write would end the connection.
         try:
-            while (request := await read_exactly(self._stream, REQUEST.size, self._stall, None)) is not None:
+            while (
+                request := await read_exactly(self._stream, REQUEST.size, self._stall, math.inf)
+            ) is not None:
                 self._put.send_nowait(request)
                 self._let_go()
         except Lost as lost:
@@ -99,8 +106,7 @@ class Desk:
         async for request in self._requests:
             if self._lost is not None:
                 return
-            kind, name, number = REQUEST.unpack(request)
-            body = await self._body(kind, Digest(base64url(name)), number)
+            body = await self._body(*parse_request(request))
             if body is None:
                 await self._stream.write(ANSWER.pack(NOT_FOUND, 0))
             else:
@@ -108,15 +114,13 @@ class Desk:
                 for start in range(0, len(answer), PART):
                     await self._stream.write(answer[start : start + PART])
 
-    async def _body(self, kind: int, digest: Digest, number: int) -> bytes | None:
-        """What to answer. Raises Lost when the question is none."""
-        if kind == Kind.HAVE:
+    async def _body(self, kind: Kind, digest: Digest, number: int) -> bytes | None:
+        """What to answer, or None: it is not here."""
+        if kind is Kind.HAVE:
             return await self._have(digest, number)
         held = await self._source.held(digest)
-        if kind == Kind.LIST:
+        if kind is Kind.LIST:
             return None if held is None or held.pieces is None else held.pieces.listed
-        if kind != Kind.PIECE:
-            raise Lost(f"asks for the unknown kind {kind}")
         if held is None or not held.has(number):
             return None
         try:
@@ -138,14 +142,39 @@ class Desk:
         return held is not None and held.have > known
 
 
+def parse_request(raw: bytes | bytearray) -> tuple[Kind, Digest, int]:
+    """What is asked for. Raises Lost when it is nothing that can be."""
+    kind, name, number = REQUEST.unpack(raw)
+    if kind not in set(Kind):
+        raise Lost(f"asks for the unknown kind {kind}")
+    return Kind(kind), Digest(base64url(name)), number
+
+
+def parse_answer(raw: bytes | bytearray, limit: int, exact: int | None) -> int:
+    """How many bytes follow an answer's first five: at most `limit`, and exactly `exact` where that is known.
+
+    Raises NotHere, and FetchFailed when it is no answer to that.
+    """
+    status, length = ANSWER.unpack(raw)
+    if status == NOT_FOUND and not length:
+        raise NotHere("does not have it")
+    if status != FOUND:
+        raise FetchFailed(f"answered with the unknown status {status}")
+    if exact is not None and length != exact:
+        raise FetchFailed(f"offers {length} bytes where {exact} are expected")
+    if length > limit:
+        raise FetchFailed(f"answers with {length} bytes where at most {limit} are expected")
+    return int(length)
+
+
 async def read_exactly(
-    stream: Stream, size: int, stall: float, first: float | None = 0.0
+    stream: Stream, size: int, stall: float, first: float | None = None
 ) -> bytes | bytearray | None:
-    """So many bytes; each part may take `stall` seconds, the first one `first` where that is not 0, or for ever.
+    """So many bytes; each part may take `stall` seconds, the first one `first` where that is another time.
 
     None when the peer has finished before the first. Raises Lost.
     """
-    data = await stream.read(size, stall if first == 0.0 else float("inf") if first is None else first)
+    data = await stream.read(size, stall if first is None else first)
     if not data:
         return None
     if len(data) == size:

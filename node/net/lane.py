@@ -1,17 +1,24 @@
 """The asking end of the blob protocol: one stream to one peer, for all blobs that are fetched from it."""
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
 import anyio
 
-from node.net.exchange import ANSWER, FOUND, NOT_FOUND, REQUEST, REQUESTS, Kind, Lost, Stream, read_exactly
+from node.net.exchange import (
+    ANSWER,
+    REQUEST,
+    REQUESTS,
+    Kind,
+    Lost,
+    NotHere,
+    Stream,
+    parse_answer,
+    read_exactly,
+)
 from node.net.transport import FetchFailed
 from protocol.ids import Digest, unbase64url
-
-
-class Refused(Exception):
-    """The peer has not got what it was asked for."""
 
 
 @dataclass(slots=True)
@@ -28,12 +35,15 @@ class Lane:
     """Requests to one peer; the answers come in the order of the requests, also of those nobody waits for any more."""
 
     def __init__(self, stall: float) -> None:
-        """stall: how many seconds the next part of an answer may take."""
+        """stall: how many seconds an answer, and then each part of it, may take."""
         self._stall = stall
         self._put, self._out = anyio.create_memory_object_stream[bytes](REQUESTS)
         self._asked: deque[_Request] = deque()
+        self._since = math.inf
+        """When the answer that is due began to be waited for; never while it is being read."""
         self._news = anyio.Event()
         self._places = anyio.Semaphore(REQUESTS)
+        self._scope = anyio.CancelScope()
         self._lost: Lost | None = None
 
     @property
@@ -44,14 +54,17 @@ class Lane:
     async def ask(
         self, kind: Kind, digest: Digest, number: int, limit: int, exact: int | None = None
     ) -> bytes | bytearray:
-        """The answer, at most `limit` bytes. Raises Refused, Lost, and FetchFailed when it is of another size."""
+        """The answer, at most `limit` bytes. Raises NotHere, Lost, and FetchFailed when it is of another size."""
         await self._places.acquire()
         if self._lost is not None:
+            self._places.release()
             raise Lost(str(self._lost))
         request = _Request(limit, exact)
+        if not self._asked:
+            self._since = anyio.current_time()
+            self._news.set()
         self._asked.append(request)
         self._put.send_nowait(REQUEST.pack(kind, unbase64url(digest, 32), number))
-        self._news.set()
         await request.done.wait()
         if isinstance(request.answer, bytes | bytearray):
             return request.answer
@@ -61,9 +74,10 @@ class Lane:
     async def run(self, stream: Stream) -> None:
         """Carry requests and answers until the stream is lost, or `end`."""
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write, stream)
-                tasks.start_soon(self._read, stream)
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    for work in (self._write, self._read, self._watch):
+                        tasks.start_soon(work, stream)
         except* Lost as lost:
             self.end(str(lost.exceptions[0]))
 
@@ -71,12 +85,12 @@ class Lane:
         """Let everybody who waits, or asks later, know that it is over."""
         self._lost = self._lost or Lost(reason)
         self._put.close()
+        self._scope.cancel()
         for request in self._asked:
             request.answer = request.answer or Lost(reason)
             request.done.set()
             self._places.release()
         self._asked.clear()
-        self._news.set()
 
     async def _write(self, stream: Stream) -> None:
         async for request in self._out:
@@ -89,36 +103,40 @@ class Lane:
             await stream.write(data)
 
     async def _read(self, stream: Stream) -> None:
-        while self._lost is None:
+        # Also while nothing is asked: a stream that has ended must not be found so by the next request.
+        while (header := await read_exactly(stream, ANSWER.size, self._stall, math.inf)) is not None:
+            if not self._asked:
+                raise Lost("answers what was not asked")
+            request, self._since = self._asked[0], math.inf
+            try:
+                length = parse_answer(header, request.limit, request.exact)
+                request.answer = await self._body(stream, length)
+            except NotHere as refused:
+                request.answer = refused
+            except FetchFailed as fault:
+                request.answer = fault
+                raise Lost(str(fault)) from fault  # nothing that follows can be trusted to be in order
+            self._asked.popleft()
+            self._since = anyio.current_time()
+            request.done.set()
+            self._places.release()
+        raise Lost("ended the stream")
+
+    async def _body(self, stream: Stream, length: int) -> bytes | bytearray:
+        body = await read_exactly(stream, length, self._stall) if length else b""
+        if body is None:
+            raise Lost("ended in the middle")
+        return body
+
+    async def _watch(self, stream: Stream) -> None:
+        """Raises Lost when an answer does not begin in time."""
+        while True:
             if not self._asked:
                 self._news = anyio.Event()
                 await self._news.wait()
-                continue
-            request = self._asked[0]
-            header = await read_exactly(stream, ANSWER.size, self._stall)
-            if header is None:
-                raise Lost("ended the stream")
-            status, length = ANSWER.unpack(header)
-            request.answer = self._fault(request, status, length)
-            if isinstance(request.answer, FetchFailed):
-                raise Lost(str(request.answer))  # nothing that follows can be trusted to be in order
-            if request.answer is None:
-                body = await read_exactly(stream, length, self._stall) if length else b""
-                if body is None:
-                    raise Lost("ended in the middle")
-                request.answer = body
-            self._asked.popleft()
-            request.done.set()
-            self._places.release()
-
-    @staticmethod
-    def _fault(request: _Request, status: int, length: int) -> Exception | None:
-        if status == NOT_FOUND and not length:
-            return Refused("does not have it")
-        if status != FOUND:
-            return FetchFailed(f"answered with the unknown status {status}")
-        if request.exact is not None and length != request.exact:
-            return FetchFailed(f"offers {length} bytes where {request.exact} are expected")
-        if length > request.limit:
-            return FetchFailed(f"answers with {length} bytes where at most {request.limit} are expected")
-        return None
+            since = self._since
+            await anyio.sleep(
+                self._stall if since == math.inf else since + self._stall - anyio.current_time()
+            )
+            if self._asked and anyio.current_time() >= self._since + self._stall:
+                raise Lost(f"sent nothing for {self._stall:g} s")

@@ -209,6 +209,8 @@ class MemoryTransport:
             if held.has(index):
                 # No thread: it would make the order of events depend on chance.
                 data, expected = held.read(index), length_of(index, partial.size)
+                if data is None:
+                    raise FetchFailed("does not have it")
                 if len(data) != expected:
                     raise FetchFailed(f"offers {len(data)} bytes where {expected} are expected")
                 if not partial.write(index, data):

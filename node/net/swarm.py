@@ -8,8 +8,8 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from node.net.exchange import Desk, Kind, Lost, Stream, list_bytes
-from node.net.lane import Lane, Refused
+from node.net.exchange import Desk, Kind, Lost, NotHere, Stream, list_bytes
+from node.net.lane import Lane
 from node.net.schedule import Ask, Schedule
 from node.net.transport import Blame, BlobSource, FetchFailed
 from node.partial import Partial
@@ -109,7 +109,7 @@ class Pull:
         for source in self._sources:
             try:
                 data = await self._lane(source).ask(Kind.PIECE, self._wanted.digest, 0, PIECE_BYTES, size)
-            except (Lost, Refused, FetchFailed) as cause:
+            except (Lost, NotHere, FetchFailed) as cause:
                 self._blame(source, str(cause))
                 continue
             if await anyio.to_thread.run_sync(self._partial.write, 0, data):
@@ -131,7 +131,7 @@ class Pull:
         expected = list_bytes(self._wanted.count)
         try:
             listed = await self._lane(source).ask(Kind.LIST, self._wanted.digest, 0, expected, expected)
-        except (Lost, Refused, FetchFailed) as cause:
+        except (Lost, NotHere, FetchFailed) as cause:
             self._blame(source, str(cause))
         else:
             if not self._wanted.accepts(bytes(listed)):
@@ -153,7 +153,7 @@ class Pull:
                 length = length_of(index, wanted.size)
                 data = await lane.ask(Kind.PIECE, wanted.digest, index, PIECE_BYTES, length)
                 await self._put.send((source, index, data))
-        except Refused:
+        except NotHere:
             self._schedule.on_refused(source, index)
         except (Lost, FetchFailed) as cause:
             self._blame(source, str(cause))

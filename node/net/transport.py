@@ -47,7 +47,7 @@ class Contact:
 
     peer: PeerId
     address: str | None
-    """The multiaddr it is dialled at, or None where we wait to be dialled."""
+    """The multiaddr where we reached it, or dial it next; None where none is known, and we wait to be dialled."""
     is_connected: bool
     latency: float | None
     """Seconds of the last round trip on the control stream; None before the first."""
@@ -76,8 +76,8 @@ class Held(Protocol):
     def has(self, index: int) -> bool:
         """Whether a piece is here; for any number."""
 
-    def read(self, index: int) -> bytes:
-        """The bytes of a piece that is here; blocks. Raises OSError."""
+    def read(self, index: int) -> bytes | None:
+        """The bytes of a piece that is here, or None when they have rotted; blocks. Raises OSError."""
 
 
 class BlobSource(Protocol):

@@ -63,7 +63,7 @@ class Member:
 
     async def held(self, digest: Digest) -> Whole | None:
         file = self.shelf.get(digest)
-        return None if file is None else Whole(file, pieces_of(file))
+        return None if file is None else Whole(file, pieces_of(file), (0, 0))
 
     async def grown(self) -> None:
         await anyio.sleep_forever()

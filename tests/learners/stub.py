@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, TensorSpec, Training
+from learners.wanted import check_wanted
 from protocol.ids import Ppm, Round
 
 
@@ -39,6 +40,11 @@ class Stub:
             case "hang":
                 out.write_text(str(os.getpid()))
                 time.sleep(600)
+            case "toil":
+                out.write_text(str(os.getpid()))
+                while True:
+                    check_wanted()
+                    time.sleep(0.01)
             case "bug":
                 raise RuntimeError("a bug of ours")
             case "refuse":

@@ -1,5 +1,6 @@
 """The content-addressed store."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -85,3 +86,19 @@ def test_a_blob_that_rotted_is_found_and_can_be_replaced(tmp_path: Path) -> None
     blobs.discard(digest)
     assert blobs.put(b"sound") == digest
     assert blobs.verify(digest)
+
+
+def test_a_blob_that_has_rotted_is_noticed_and_removed(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    digest, other = blobs.put(b"right"), blobs.put(b"other")
+    assert blobs.whole(digest) == blobs.path_of(digest)
+    path = blobs.path_of(digest)
+    assert path is not None
+    before = path.stat()
+    path.write_bytes(b"wrong")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as on a disk that forgets
+    assert blobs.whole(digest) is None
+    assert blobs.path_of(digest) is None
+    assert blobs.whole(other) is not None
+    assert blobs.put(b"right") == digest
+    assert blobs.whole(digest) is not None

@@ -13,6 +13,7 @@ from ledger.topic import LedgerError
 from node.admission import RunError, admitted
 from node.blobs import Blobs
 from node.core import Admit
+from node.home import NodeError
 from node.identity import identity_of
 from node.net.transport import Blame, FetchFailed
 from node.partial import Partial
@@ -23,7 +24,7 @@ from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef
 from protocol.records import CloseRecord, Member
 from protocol.state import state_digest
-from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Train
+from protocol.view import Fetch, FetchingFailed, Gone, Score, ScoringFailed, Train
 from tests.node.nodes import INITIAL, only, running, world_of
 from tests.node.world import SPEC, StubLearner
 
@@ -254,6 +255,7 @@ async def test_a_blob_that_vanished_stops_no_daemon(tmp_path: Path) -> None:
     async with world_of(tmp_path, 3) as world:
         driver = world.node(0).driver
         await driver._score(Score(Round(1), INITIAL, digest_of(b"gone")))
+        assert await driver._outbox.receive() == Gone(INITIAL), "so that it is fetched again"
         assert await driver._outbox.receive() == ScoringFailed(Round(1), digest_of(b"gone"))
 
 
@@ -331,3 +333,34 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
         go.set()
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
+
+
+async def test_a_blob_that_rots_is_fetched_again_before_it_is_scored(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, round_window=30) as world:
+        nodes = [world.node(place) for place in range(3)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: nodes[2].driver.view.state is not None)
+            await world.until(lambda: nodes[2].state.totals.accepted >= 2)
+            for _ in range(3):
+                before = nodes[2].state.totals.accepted
+                head = nodes[2].driver.means.blobs.path_of(nodes[2].state.head)  # the others have it, too
+                if head is not None:
+                    head.write_bytes(b"rotten!!")
+                await world.until(lambda before=before: nodes[2].state.totals.accepted >= before + 3)
+    votes = [vote for record in world.with_effect("verdict") for vote in record.votes]
+    assert votes
+    assert all(choice in ("approve", "abstain") for _, choice, _, _ in votes), "nobody rejects what is right"
+
+
+async def test_a_disk_that_is_full_at_the_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world_of(tmp_path, 1) as world:
+        node = world.node(0)
+        monkeypatch.setattr("node.blobs.tempfile.mkstemp", full)
+        with pytest.raises(NodeError, match="No space left on device; free the disk"):
+            await node.driver.run()

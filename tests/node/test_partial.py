@@ -149,12 +149,11 @@ async def test_a_blob_that_rots_is_neither_served_nor_scored_after_a_restart(tmp
             file.seek(at)
             file.write(b"?")
     after = Blobs(tmp_path)
-    assert after.ready(digests[2]) is None, "not looked at yet"
     assert [await after.held(digest) for digest in digests[:2]] == [None, None]
     held = await after.held(digests[2])
     assert held is not None
     assert held.read(0) == b"whole"
-    assert [after.checked(digest) is not None for digest in digests] == [False, False, True]
+    assert [after.whole(digest) is not None for digest in digests] == [False, False, True]
     assert len(list(tmp_path.iterdir())) == 1, "what has rotted is gone, and can come again"
 
 

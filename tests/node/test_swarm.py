@@ -89,7 +89,9 @@ class BentBlob:
         return getattr(self.real, name)
 
     def read(self, index: int) -> bytes:
-        return self.bend(index, self.real.read(index))
+        data = self.real.read(index)
+        assert data is not None
+        return self.bend(index, data)
 
 
 def test_a_large_blob_comes_from_several_sources_at_once(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_pieces_are_served_while_others_are_still_to_come(tmp_path: Path) -> Non
                 assert listed is not None
                 assert listed.pieces is not None
                 partial.learn(listed.pieces.listed)
-                assert partial.write(4, listed.read(4))
+                assert partial.write(4, listed.read(4) or b"")
                 partial.mark(4)
                 begun.set()
                 await gate.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from node.blobs import Blobs
+from node.blobs import Blobs, Whole
 from node.identity import identity_of
 from node.net.control import Limits
 from node.net.frames import BadFrame
@@ -60,6 +60,13 @@ async def fetched(transport: Transport, blobs: Blobs, sources: tuple[PeerId, ...
     path = blobs.path_of(wanted.digest)
     assert path is not None
     return path.read_bytes()
+
+
+class Careless(Whole):
+    """A blob whose holder does not look at what it serves."""
+
+    def read(self, index: int) -> bytes | None:
+        return self.path.read_bytes()
 
 
 @asynccontextmanager
@@ -234,6 +241,8 @@ def test_a_blob_that_is_not_right_is_refused(play: Callable[[int, Scenario], Non
         await refused(digest, 300_001, "offers 300000 bytes where 300001 are expected")
         (path,) = [other.blobs.path_of(digest)]
         path.write_bytes(b"y" * 300_000)
+        await refused(digest, 300_000, "does not have it")
+        other.blobs._whole[digest] = Careless(path, other.blobs._whole[digest].pieces, (0, 0))
         await refused(digest, 300_000, "sent other bytes than the digest names")
         assert await one.fetch(other.peer, other.blobs.put(b"right"), 5) == b"right"
 

@@ -24,7 +24,7 @@ from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.control import Limits, Link
 from node.net.exchange import Lost
-from node.net.frames import KEEPALIVE
+from node.net.frames import KEEPALIVE, encoded
 from node.net.mesh import CONTROL, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
 from node.net.wire import Wire, open_wire
@@ -302,6 +302,43 @@ def test_a_flood_ends_in_refusal(tmp_path: Path) -> None:
             await channel.write(b"\0\0\0\1x" * 201)
             assert await events(wire, 1) == [Disconnected(FIRST.peer)]
             assert not wire.is_welcome(FIRST.peer)
+
+    play(scenario)
+
+
+def test_a_greeting_has_a_deadline_however_it_is_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            open_wire(SECOND.secret, ANYWHERE, {}, Blobs(tmp_path), Limits(dial=0.5)) as wire,
+            open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as member,
+        ):
+            wire.admit(frozenset({member.peer}))
+            member.admit(frozenset({wire.peer}))
+            channel = await opened_by_hand(member, wire)
+
+            async def say_slowly() -> None:
+                await channel.write(b"\0\1\0\0")  # a frame of 64 KiB, a byte at a time
+                while True:
+                    await channel.write(b"x")
+                    await anyio.sleep(0.1)
+
+            with pytest.raises(Lost):
+                await say_slowly()
+
+    play(scenario)
+
+
+def test_what_a_refused_peer_had_sent_before_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path) as (wire, channel):
+            await channel.write(b"".join(encoded(b"%d" % number) for number in range(50)))
+            assert await events(wire, 2) == [Frame(FIRST.peer, b"0"), Frame(FIRST.peer, b"1")]
+            wire.drop(FIRST.peer, "for a test")
+            wire.drop(FIRST.peer, "for a test")
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+        assert len([record for record in caplog.records if "refusing" in record.message]) == 1
 
     play(scenario)
 

@@ -9,15 +9,17 @@ import struct
 from contextlib import suppress
 from typing import Any
 
+import libp2p.stream_muxer.muxer_multistream
+import libp2p.stream_muxer.yamux.yamux
 import trio
-from libp2p.abc import IMuxedConn, ISecureConn
+from libp2p.abc import ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedStreamError, MuxedStreamReset
-from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID, Yamux, YamuxStream
+from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, PROTOCOL_ID, Yamux, YamuxStream
 
-from node.net.wire.session import MAX_PLAIN, Session
+from node.net.frames import Budget
+from node.net.session import MAX_PLAIN, Session
 
 YAMUX = TProtocol(PROTOCOL_ID)
 _HEADER = struct.Struct("!BBHII")
@@ -27,10 +29,76 @@ _PAYLOAD = MAX_PLAIN - _HEADER.size
 _BATCH = 4
 """Frames that are sealed and sent together; what others want to send waits so long."""
 WINDOW = 2 * 1024 * 1024
-"""Bytes that a peer may send on one stream before they are read."""
+"""Bytes that a peer may send on a stream of ours before they are read."""
+MAX_STREAMS = 128
+"""Streams of one connection, those that are still being agreed on among them."""
+MAX_WINDOW = 4 * 1024 * 1024
+"""Bytes of one stream that a peer may send before we have read them."""
+MAX_UNREAD = 32 * 1024 * 1024
+"""The same of all streams of a connection together."""
+SMALL = 4_096
+"""Bytes of a data frame from which on it is not counted: what carries much is paced by its bytes."""
+FRAME_RATE = 4_000.0
+"""Small Yamux frames a second that are read from one connection; twice as many at once."""
 
 
-class Muxer(Yamux):
+class _Paced:
+    """A secured connection of which so many small frames a second are read; the rest waits in the socket."""
+
+    def __init__(self, secured: ISecureConn) -> None:
+        self._secured = secured
+        self._frames = Budget(FRAME_RATE, 2 * FRAME_RATE, trio.current_time())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._secured, name)
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Up to n bytes; what asks for as many as a header has is about to read a frame."""
+        if n == HEADER_SIZE:
+            await self.pace()
+        return await self._secured.read(n)
+
+    async def pace(self) -> None:
+        """Wait until one more small frame may be read."""
+        now = trio.current_time()
+        if not self._frames.take(1, now):
+            await trio.sleep(self._frames.delay(1, now))
+            self._frames.take(1, trio.current_time())
+
+    def give_back(self) -> None:
+        """The frame that was read is none of the small ones."""
+        self._frames.take(-1, trio.current_time())
+
+
+class _Streams(dict[int, YamuxStream]):
+    def __setitem__(self, number: int, stream: YamuxStream) -> None:
+        if len(self) >= MAX_STREAMS:
+            raise trio.TooSlowError("too many streams")
+        super().__setitem__(number, stream)
+
+
+class BoundedYamux(Yamux):
+    """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
+
+    def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
+        self._paced = _Paced(secured_conn)
+        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
+        self.streams = _Streams()
+
+    async def _read_data_body(self, length: int) -> bytes:
+        # A TooSlowError is what `handle_incoming` takes as a reason to close the connection, wherever it comes from.
+        if length >= SMALL:
+            self._paced.give_back()
+        if not self.has_room(length):
+            raise trio.TooSlowError("more unread bytes than all windows have")
+        return await super()._read_data_body(length)
+
+    def has_room(self, length: int) -> bool:
+        """Whether so many bytes more may wait to be read."""
+        return sum(map(len, self.stream_buffers.values())) + length <= MAX_UNREAD
+
+
+class Muxer(BoundedYamux):
     """One connection's streams. Our own code reads and writes them with `read_some` and `write_all`."""
 
     def __init__(self, secured_conn: ISecureConn, peer_id: ID, *args: Any, **options: Any) -> None:
@@ -96,12 +164,14 @@ class Muxer(Yamux):
             stream = self.streams.get(number)
             if stream is None or flags or kind > _WINDOW:
                 return
+            if length < SMALL or kind == _WINDOW:
+                await self._paced.pace()
             if kind == _WINDOW:
                 session.skip(_HEADER.size)
                 stream.send_window += length
                 self.wake(number)
-            elif length > stream.recv_window:
-                return  # more than it may send: libp2p's loop reads it, and complains
+            elif length > stream.recv_window or not self.has_room(length):
+                return  # more than it may send: libp2p's loop deals with it, and complains
             else:
                 session.skip(_HEADER.size)
                 if not await self._take_in(stream, length):
@@ -158,17 +228,6 @@ class Muxer(Yamux):
             self.wake(number)
 
 
-class Muxers(MuxerMultistream):
-    """Agrees on Yamux with a peer, and makes our own of it: libp2p would make its own whatever class it is given."""
-
-    async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
-        """A connection whose streams are yet to be opened."""
-        made = await super().new_conn(conn, peer_id)
-        assert isinstance(made, Yamux)
-        muxer = Muxer(conn, peer_id, is_initiator=conn.is_initiator, on_close=made.on_close)
-        return self._annotate_connection(muxer, conn, YAMUX)
-
-
 class _Sieve:
     """The session as libp2p's loop sees it: the frames that the muxer deals with itself never come."""
 
@@ -195,3 +254,14 @@ class _Sieve:
             _, kind, _, self._number, length = _HEADER.unpack(header)
             self._body = length if kind == _DATA else 0
         return header
+
+
+def _made(secured_conn: ISecureConn, *arguments: Any, **options: Any) -> Yamux:
+    """Our own on our own sessions; hosts that are not ours, as in tests, have libp2p's."""
+    kind = Muxer if isinstance(secured_conn, Session) else Yamux
+    return kind(secured_conn, *arguments, **options)
+
+
+# Libp2p has no other way to say so: it makes Yamux by this name, and lets windows grow.
+libp2p.stream_muxer.muxer_multistream.Yamux = _made  # type: ignore[attr-defined,assignment]
+libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW

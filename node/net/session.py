@@ -9,9 +9,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.io.exceptions import ConnectionClosedError
-from libp2p.peer.id import ID
 from libp2p.security.noise.io import NoiseTransportReadWriter
-from libp2p.security.noise.transport import Transport
 from libp2p.security.secure_session import SecureSession
 
 MAX_PLAIN = 65_519
@@ -117,22 +115,11 @@ class Session(SecureSession):
         return True
 
 
-class Noise(Transport):
-    """libp2p's Noise, with our session once the handshake is done."""
-
-    async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        """The secured connection to whoever dialled us."""
-        return _taken_over(await super().secure_inbound(conn), conn)
-
-    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
-        """The secured connection to a peer that we dialled."""
-        return _taken_over(await super().secure_outbound(conn, peer_id), conn)
-
-
-def _taken_over(made: ISecureConn, raw: IRawConnection) -> ISecureConn:
-    assert isinstance(made, SecureSession)
-    return Session(made, raw)
-
-
 def _nonce(number: int) -> bytes:
     return bytes(4) + number.to_bytes(8, "little")
+
+
+def quickened(made: ISecureConn, raw: IRawConnection) -> Session:
+    """The same session, once its handshake is done."""
+    assert isinstance(made, SecureSession)
+    return Session(made, raw)
