@@ -23,11 +23,12 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.blobs import BadBlob
 from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
+from node.home import NodeError
 from node.journal import JournalFull
 from node.means import Means
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
 from node.reader import read_topic
-from node.reports import report
+from node.reports import open_number, report
 from node.submissions import Submissions
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
@@ -116,9 +117,12 @@ class Driver:
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
         spec = await self.means.learner.describe()
-        out = self.means.blobs.new_temp()
-        await self.means.learner.initial(out)
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        try:
+            out = self.means.blobs.new_temp()
+            await self.means.learner.initial(out)
+            digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except OSError as error:
+            raise NodeError(f"cannot keep the initial weights: {error.strerror}; free the disk") from error
         self.core.take(Fetched(digest), self.means.clock())
         return spec
 
@@ -177,15 +181,17 @@ class Driver:
                 await self._inbox.send(Listening(self.means.announced))
             async for item in transport.inbound():
                 match item:
-                    case Connected(peer):
-                        log.info("connected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
-                        await self._inbox.send(PeerUp(peer))
-                    case Disconnected(peer):
-                        log.info("disconnected", remote=peer)
-                        self.means.observer.on_peer(item, self.means.clock())
                     case Frame(peer, body):
                         await self._on_frame(peer, body)
+                    case Connected(peer):
+                        self._on_peer(item, "connected")
+                        await self._inbox.send(PeerUp(peer))
+                    case Disconnected():
+                        self._on_peer(item, "disconnected")
+
+    def _on_peer(self, item: Connected | Disconnected, said: str) -> None:
+        log.info(said, remote=item.peer)
+        self.means.observer.on_peer(item, self.means.clock())
 
     def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
         """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
@@ -386,14 +392,9 @@ class Driver:
         return 60.0 if state is None else float(state.params.round_window)
 
     async def _whole(self, digest: Digest) -> Path:
-        """The file of a blob, its bytes checked. Raises LearnerError; then it is going to be fetched again."""
+        """The file of a blob, its bytes checked. Raises LearnerError: then it is to be fetched again."""
         path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
             await self._inbox.send(Gone(digest))
             raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
-
-
-def open_number(state: RunState) -> int | None:
-    """The number of the open round, or None when the run has ended."""
-    return None if state.open is None else state.open.number

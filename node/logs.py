@@ -34,6 +34,7 @@ def set_up_logging(
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         with_present_facts,
+        structlog.stdlib.ExtraAdder(allow=("remote",)),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -295,11 +295,14 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
     is_now = current.proposer == place and made == (current.number, state.head)
     if not (is_now or is_ahead):
         raise Ignore(f"a candidate for round {event.round}, which is over, or that has another head")
+    if is_now and view.work.turn_signed:
+        raise Ignore(f"another candidate for round {event.round}: a bet was made twice")
     if event.size > state.params.max_blob_bytes:
         return on_training_failed(view, TrainingFailed(event.round))
     view = replace(view, blobs=view.blobs | {event.candidate})
     if ahead is not None and not is_now:
         return replace(view, ahead=replace(ahead, trained=event)), ()
+    view = replace(view, work=replace(view.work, turn_signed=True))
     return view, (Sign(proposal_body(state, current, place, event)),)
 
 
@@ -310,10 +313,12 @@ def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects
         return replace(view, ahead=replace(ahead, failed=True)), ()
     if state is None or current is None or event.round != current.number:
         raise Ignore(f"a failed training for round {event.round}, which is over")
+    if view.work.turn_signed:
+        raise Ignore(f"a failed training for round {event.round}, whose turn is taken")
     failures = view.work.failures + 1
     if failures < MAX_FAILURES:
         return replace(view, work=replace(view.work, failures=failures, busy=False)), ()
-    view = replace(view, work=replace(view.work, failures=failures))
+    view = replace(view, work=replace(view.work, failures=failures, turn_signed=True))
     return view, (Sign(PassBody(run=state.run, round=current.number)),)
 
 
@@ -361,13 +366,7 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
-            return with_vote(view, vote), (Send(vote, others(view, voters_of(state))),)
-
-
-def voters_of(state: RunState) -> frozenset[int]:
-    """Who is told of our vote: all members, or the committee where there is one."""
-    assert state.open is not None
-    return state.open.members if state.params.committee_size else state.seated
+            return with_vote(view, vote), ()  # `tell` says it
 
 
 def others(view: View, places: frozenset[int]) -> tuple[PeerId, ...]:

@@ -26,6 +26,8 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
             last_call(state, current),
             close_time(view, state, current, place),
         )
+        if view.work.told_at is not None and not view.work.told_all:
+            times.append(tell_time(view, state))
         if view.work.decided_at is not None:
             times.append(verdict_time(view, state, current, place))
     return min((time for time in times if time > now), default=None)
@@ -57,6 +59,11 @@ def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
 def last_call(state: RunState, current: OpenRound) -> Nanoseconds:
     """When a voter stops waiting for a blob: after topic_time, when it may first hear of the proposal."""
     return Nanoseconds(current.deadline - state.params.window // 8)
+
+
+def tell_time(view: View, state: RunState) -> Nanoseconds:
+    """When all others hear our vote, too: where there is no verdict by then, one of them may have to submit it."""
+    return Nanoseconds((view.work.told_at or 0) + back_off(state))
 
 
 def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:

@@ -161,7 +161,7 @@ class History:
                 members=len(last.members),
                 candidate=None if body is None else body.candidate,
                 head=state.head,
-                gain=mean_gain(last.votes),
+                gain=mean_gain(last.votes[: last.counted]),
                 votes=_votes(last),
                 opened_ms=self._opened.pop(last.number, None),
                 closed_ms=milliseconds(last.time),
@@ -178,7 +178,7 @@ class History:
                     proposer=last.proposer,
                     digest=body.candidate,
                     size=body.size,
-                    gain=mean_gain(last.votes),
+                    gain=mean_gain(last.votes[: last.counted]),
                 )
             )
         if body is not None or (last.proposer in last.present and last.ending != "passed"):
@@ -200,7 +200,7 @@ class History:
         entry = self._rounds.get(last.number)
         if entry is not None:
             earned = entry.facts.earned + self._gained(before, state)
-            news = {"votes": _votes(last), "earned": earned, "gain": mean_gain(last.votes)}
+            news = {"votes": _votes(last), "earned": earned}
             self._keep(entry.facts.model_copy(update=news))
 
     def _note_vote(self, vote: Vote, late: bool) -> None:

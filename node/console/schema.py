@@ -132,7 +132,7 @@ class ClosedRoundFacts(Facts):
     head: str
     """The head after it."""
     gain: int | None
-    """Mean gain of the votes, ppm; null where nobody could tell."""
+    """Mean gain of the votes that were counted, ppm; null where nobody could tell."""
     votes: tuple[VoteFacts, ...]
     """By place."""
     opened_ms: int | None

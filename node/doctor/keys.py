@@ -37,4 +37,4 @@ def examine_account_key(config: Config, identity: Identity | None) -> tuple[Sign
     if mode & 0o077:
         said = f"{file} can be read by others (mode {mode:04o})"
         return key, (doubt("keys", said, f"run: chmod 600 {file}"),)
-    return key, (fine("keys", f"{file} holds the key of {ledger.account}"),)
+    return key, (fine("keys", f"{file} holds the key that pays"),)

@@ -7,14 +7,15 @@ reads lines of any length, keeps what a peer sends beyond its window, and holds 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import anyio
 import libp2p.protocol_muxer.multiselect_communicator
 import libp2p.stream_muxer.muxer_multistream
 import libp2p.stream_muxer.yamux.yamux
 import trio
-from libp2p.abc import IHost, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
 from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
 from libp2p.exceptions import ParseError
 from libp2p.io.abc import Reader, ReadWriteCloser
@@ -33,6 +34,7 @@ from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.frames import Budget
 from node.net.gate import Gate, origin_of
+from node.net.lean import Buffered, LeanMuxer, LeanStream
 from protocol.ids import PeerId
 
 MAX_HANDSHAKE = 16 * 1024
@@ -53,7 +55,9 @@ FRAME_RATE = 4_000.0
 """Small Yamux frames a second that are read from one connection; twice as many at once."""
 
 _READ = 65_536
-_CLOSING = 1.0
+_SETTLING = 1.0
+_CLOSING = 0.5
+"""Seconds that closing may take before it is given up."""
 _MULTISTREAM = "/multistream/1.0.0"
 _NOT_THAT = "na"
 
@@ -97,6 +101,10 @@ class Knock(ReadWriteCloser):
         return self._stream.get_remote_address()
 
 
+class _Ahead(Buffered, ReadWriteCloser):
+    """A socket's stream that is read in large parts."""
+
+
 class Porch(TCP):
     """TCP whose listeners pass a gate, and whose connections are knocks."""
 
@@ -108,14 +116,14 @@ class Porch(TCP):
         """Who answers is as unknown as who calls."""
         raw = await super().dial(maddr)
         assert isinstance(raw, RawConnection)
-        raw.stream = Knock(raw.stream)
+        raw.stream = Knock(_Ahead(raw.stream))
         return raw
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         """A listener that serves who gets through the gate."""
 
         async def serve(stream: ReadWriteCloser) -> None:
-            await self._receive(Knock(stream), handler_function)
+            await self._receive(Knock(_Ahead(stream)), handler_function)
 
         return TCPListener(serve)
 
@@ -140,7 +148,7 @@ class Porch(TCP):
     async def _see_off(self, knock: Knock, scope: trio.CancelScope) -> None:
         """Libp2p would serve a connection that has ended until the host ends, and count it."""
         await knock.closed.wait()
-        await trio.sleep(_CLOSING)  # it has accounts to settle
+        await trio.sleep(_SETTLING)  # it has accounts to settle
         scope.cancel()
 
 
@@ -203,12 +211,16 @@ class _Streams(dict[int, YamuxStream]):
         super().__setitem__(number, stream)
 
 
-class BoundedYamux(Yamux):
+class LeanerStream(LeanStream, YamuxStream):
+    """A stream of BoundedYamux."""
+
+
+class BoundedYamux(LeanMuxer, Yamux):
     """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
 
     def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
         self._paced = _Paced(secured_conn)
-        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
+        super().__init__(self._paced, *arguments, **options)
         self.streams = _Streams()
 
     async def _read_data_body(self, length: int) -> bytes:
@@ -281,7 +293,54 @@ async def _read_line(reader: Reader) -> bytes:
     return line[:-1]
 
 
-# Libp2p has no other way to say so: it reads lines of any length, makes Yamux by this name, and lets windows grow.
+async def sever(connection: IMuxedConn) -> None:
+    """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
+    with anyio.move_on_after(_CLOSING, shield=True):
+        try:
+            await connection.secured_conn.close()  # type: ignore[attr-defined]
+        except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
+            log.debug("a connection was gone before it was closed: %s", cause(error))
+
+
+async def forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
+    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
+    network = host.get_network()
+    async with trio.open_nursery() as nursery:
+        for connection in network.get_connections(who):
+            if connection.muxed_conn is not but:
+                # Libp2p would hand the dead connection out for a while.
+                network.remove_conn(connection)  # type: ignore[attr-defined]
+                nursery.start_soon(sever, connection.muxed_conn)
+
+
+async def shut(host: IHost) -> None:
+    """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
+    with anyio.move_on_after(_CLOSING, shield=True):
+        async with trio.open_nursery() as nursery:
+            for connection in host.get_network().get_connections():
+                nursery.start_soon(sever, connection.muxed_conn)
+        for listener in host.get_network().listeners.values():
+            await listener.close()
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
+    yield error
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
+    for origin in filter(None, (*inner, error.__cause__, error.__context__)):
+        yield from causes(origin)
+
+
+# Libp2p has no other way to say so: it reads lines of any length, makes Yamux and streams by these names, and lets
+# windows grow.
 libp2p.protocol_muxer.multiselect_communicator.read_delim = _read_line  # type: ignore[attr-defined]
 libp2p.stream_muxer.muxer_multistream.Yamux = BoundedYamux  # type: ignore[attr-defined]
+libp2p.stream_muxer.yamux.yamux.YamuxStream = LeanerStream  # type: ignore[misc]
 libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW

@@ -87,8 +87,8 @@ class Lan:
         """Say where we listen, and tell who else does, until cancelled; without a network, try again."""
         is_news = True
         while True:
-            addresses = self._addresses(listen)
             try:
+                addresses = self._addresses(listen)
                 async with _spoken(peer, addresses, found):
                     log.info(
                         "looking for members on the local network; announcing %s", addresses or "nothing"

@@ -9,7 +9,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, suppress
-from itertools import islice
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -17,31 +16,24 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from node.net.addresses import PER_SOURCE, AddressBook, Source
+from node.net.addresses import AddressBook
 from node.net.control import Limits, Link
+from node.net.dialling import Addresses, Dialler, Dialling
 from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
 from node.net.frames import Budget
 from node.net.inbox import Inbox
-from node.net.names import resolved
-from node.net.pace import Pace
 from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
 from protocol.ids import Digest, PeerId, unbase64url
 
 CONTROL = "/roundabout/control/1"
 BLOB = "/roundabout/blob/1"
 
-_STRANGERS = 256
-"""Peers who were seen on the local network and are not admitted: they may be, later."""
 _AHEAD = 2
 """Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
 _ARRIVALS = 150
 """Seconds' worth of connections that a member may open at once; each is told of in the log."""
 
 log = logging.getLogger(__name__)
-
-
-Addresses = Mapping[PeerId, str | tuple[str, ...]]
-"""One address of each peer (a multiaddr), or several."""
 
 
 class Channel(Stream, Protocol):
@@ -67,19 +59,12 @@ class Channel(Stream, Protocol):
         """Close the connection under the stream, at once and without asking the peer."""
 
 
-class Dialler(Protocol):
+class Wiring(Dialler, Protocol):
     """What the mesh needs of the network below it."""
-
-    @property
-    def peer(self) -> PeerId:
-        """This node's own id."""
 
     @property
     def address(self) -> str:
         """Where it listens."""
-
-    async def dial(self, peer: PeerId, address: str) -> None:
-        """Replace whatever connections there are to a peer by a fresh one. Raises Lost."""
 
     async def open(self, peer: PeerId, protocol: str) -> Channel:
         """A new stream on the connection there is. Raises Lost."""
@@ -97,7 +82,7 @@ class Mesh:
 
     def __init__(
         self,
-        dialler: Dialler,
+        dialler: Wiring,
         addresses: Addresses,
         blobs: BlobSource,
         limits: Limits,
@@ -105,20 +90,12 @@ class Mesh:
         book: AddressBook | None = None,
     ) -> None:
         self._dialler = dialler
-        self._configured = addresses
-        self._book = AddressBook() if book is None else book
         self._blobs = blobs
         self._limits = limits
         self._tasks = tasks
+        self._dialling = Dialling(dialler, self, addresses, book or AddressBook(), limits, tasks)
         self._inbox = Inbox(limits.share, self.is_welcome)
         self._admitted: frozenset[PeerId] = frozenset()
-        self._paces: dict[PeerId, Pace] = {}
-        """Of the peers that are dialled, or would be if an address were known."""
-        self._sighted: dict[PeerId, tuple[str, ...]] = {}
-        """Where strangers were seen, the latest last."""
-        self._together = Budget(limits.dials, 4 * limits.dials, anyio.current_time())
-        self._reached: dict[PeerId, str] = {}
-        """Where peers answered that we dialled and talk with."""
         self._opening: set[PeerId] = set()
         """Peers to which a control stream of our own opening is on its way, or up."""
         self._links: dict[PeerId, Link] = {}
@@ -143,39 +120,18 @@ class Mesh:
         peers -= {self.peer}
         if peers == self._admitted:
             return
-        changed, self._admitted = self._admitted ^ peers, peers
-        for peer in changed - peers:
+        gone, self._admitted = self._admitted - peers, peers
+        for peer in gone:
             self._cut_off(peer, "is not admitted any more")
-        self._book.keep_only(peers)
-        for peer in changed & self._paces.keys():
-            self._paces[peer].on_news()
-        for peer in peers:
-            said = self._configured.get(peer, ())
-            self._book.tell(peer, Source.CONFIGURED, (said,) if isinstance(said, str) else said)
-            if peer in self._sighted:
-                self._book.tell(peer, Source.LAN, self._sighted.pop(peer))
-            if peer not in self._paces:
-                # The smaller peer id goes first: two that dial at once hinder each other.
-                lag = 0.0 if self.peer < peer else self._limits.retry
-                self._paces[peer] = Pace(self._limits, self._together, lag)
-                self._tasks.start_soon(self._keep_dialling, peer)
+        self._dialling.admit(peers)
 
     def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
         """Where peers say that they listen (multiaddrs), beside what is known from elsewhere; all of them each time."""
-        for peer in (addresses.keys() | self._admitted) - {self.peer}:
-            if self._book.tell(peer, Source.ANNOUNCED, addresses.get(peer, ())) and peer in self._paces:
-                self._paces[peer].on_news()
+        self._dialling.locate(addresses)
 
     def on_sighting(self, peer: PeerId, addresses: Iterable[str]) -> None:
-        """Somebody who says to be this peer was seen on the local network, and may just have come up."""
-        self._sighted.pop(peer, None)
-        if peer in self._admitted:
-            self._book.tell(peer, Source.LAN, addresses)
-            self._paces[peer].on_news()
-        elif peer != self.peer:
-            self._sighted[peer] = tuple(islice(addresses, PER_SOURCE))
-            for oldest in list(self._sighted)[:-_STRANGERS]:
-                del self._sighted[oldest]
+        """Somebody who says to be this peer was seen on the local network."""
+        self._dialling.on_sighting(peer, addresses)
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
@@ -193,7 +149,7 @@ class Mesh:
         """Disconnect a peer that misbehaved and refuse it for a while."""
         if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
-        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
+        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason, extra={"remote": peer})
         self._refused[peer] = anyio.current_time() + self._limits.refusal
         self._cut_off(peer, reason)
 
@@ -203,7 +159,7 @@ class Mesh:
         return tuple(
             Contact(
                 peer=peer,
-                address=self._reached.get(peer) or next(iter(self._book.turn(peer)), None),
+                address=self._dialling.address_of(peer),
                 is_connected=peer in self._links,
                 latency=self._links[peer].latency if peer in self._links else None,
                 received=0,
@@ -298,69 +254,24 @@ class Mesh:
             budget = self._arrivals[peer] = Budget(rate, _ARRIVALS * rate, now)
         return budget.take(1, now)
 
-    async def _keep_dialling(self, peer: PeerId) -> None:
-        pace = self._paces[peer]
-        await pace.begin()
-        while peer in self._admitted:
-            if link := self._links.get(peer):
-                started = anyio.current_time()
-                await link.gone.wait()
-                pace.on_parting(anyio.current_time() - started)
-            elif not (addresses := self._book.turn(peer)):
-                await pace.news()
-                continue
-            elif self._is_to_be_dialled(peer):
-                await self._try_each(peer, addresses, pace)
-            await pace.pause()
-        del self._paces[peer]
+    def link_to(self, peer: PeerId) -> Link | None:
+        """The control stream to a peer, if there is one."""
+        return self._links.get(peer)
 
-    def _is_to_be_dialled(self, peer: PeerId) -> bool:
+    def is_to_be_dialled(self, peer: PeerId) -> bool:
+        """Whether a peer is welcome, and neither connected nor about to be."""
         return self.is_welcome(peer) and peer not in self._links and not self._talking[peer]
 
-    async def _try_each(self, peer: PeerId, addresses: Iterable[str], pace: Pace) -> None:
-        """Dial a peer at one address after the other until it answers, and talk with it until the end."""
-        for address in addresses:
-            await pace.turn()
-            if not self._is_to_be_dialled(peer):
-                return
-            try:
-                await self._dial(peer, address)
-            except Lost as lost:
-                is_first = self._book.on_failure(peer, address)
-                log.log(
-                    logging.INFO if is_first and not self._talking[peer] else logging.DEBUG,
-                    "cannot reach %s at %s, and go on trying: %s", peer, address, lost,
-                )  # fmt: skip
-                continue
-            started = anyio.current_time()
-            self._book.on_answer(peer, address)
-            await self._talk(peer, address)
-            pace.on_parting(anyio.current_time() - started)
-            return
-
-    async def _dial(self, peer: PeerId, address: str) -> None:
-        """Connect to a peer at one address, or at one of those that its name stands for. Raises Lost."""
-        lost = Lost("the name stands for no address that may be dialled")
-        for place in await resolved(address, self._limits.dial):
-            if place == address or self._book.is_ours_to_dial(peer, address, place):
-                try:
-                    return await self._dialler.dial(peer, place)
-                except Lost as cause:
-                    lost = cause
-        raise lost
-
-    async def _talk(self, peer: PeerId, address: str) -> None:
-        """Open a control stream on the fresh connection, and talk until the end."""
+    async def talk(self, peer: PeerId) -> None:
+        """Open a control stream on a connection that was just dialled, and talk until the end."""
         if others := self._talking[peer]:
             return await others[0].keep_alone()  # It dialled us meanwhile.
         self._opening.add(peer)
-        self._reached[peer] = address
         try:
             await self._converse(await self._dialler.open(peer, CONTROL), self.peer, anyio.Event())
         except Lost as lost:
-            log.debug("%s does not talk: %s", peer, lost)
+            log.debug("%s does not talk: %s", peer, lost, extra={"remote": peer})
         finally:
-            del self._reached[peer]
             self._opening.discard(peer)
 
     async def _converse(self, channel: Channel, opener: PeerId, ended: anyio.Event) -> None:
@@ -370,21 +281,21 @@ class Mesh:
         try:
             await link.greet()
             await self._replace(link)
-            if opener != self.peer and opener in self._paces:
-                self._paces[opener].on_news()
+            if opener != self.peer:
+                self._dialling.on_sign_of_life(opener)
             # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
             await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))
-            log.info("connected to %s", link.peer)
+            log.info("connected to %s", link.peer, extra={"remote": link.peer})
             await link.run(self._inbox)
             del self._links[link.peer]
             await self._close(channel)
-            log.info("disconnected from %s: %s", link.peer, link.reason)
+            log.info("disconnected from %s: %s", link.peer, link.reason, extra={"remote": link.peer})
             if link.has_misbehaved:
                 self.drop(link.peer, link.reason)
             await self._inbox.put(Disconnected(link.peer))
         except Lost as lost:
-            log.debug("%s did not come to talk: %s", link.peer, lost)
+            log.debug("%s did not come to talk: %s", link.peer, lost, extra={"remote": link.peer})
         finally:
             link.gone.set()
             ended.set()

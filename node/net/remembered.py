@@ -3,10 +3,10 @@
 import logging
 import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from node.net.addresses import Known, Scope, scope_of
+from protocol.errors import shown
 from protocol.ids import PeerId
 
 MOST = 4096
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS worked (
 ) STRICT, WITHOUT ROWID
 """
 
+_CANNOT = "cannot use %s: %s; no addresses are remembered until the next start: check the disk and restart"
+
 log = logging.getLogger(__name__)
 
 
@@ -34,20 +36,25 @@ class Remembered:
 
     @classmethod
     def open(cls, path: Path) -> "Remembered":
-        """Open or make the file; one that is damaged is moved aside."""
+        """Open or make the file; one that is damaged is moved aside, without one nothing is remembered."""
         try:
+            try:
+                return cls(path, _opened(path))
+            except sqlite3.OperationalError:
+                raise  # The disk is full, or not ours: the file itself may be sound.
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage may be no text, too
+                aside = path.with_name(path.name + ".damaged")
+                log.warning(
+                    "%s is damaged: %s; moved to %s, addresses are learnt anew",
+                    path,
+                    shown(error),
+                    aside.name,
+                )
+                _move(path, aside)
             return cls(path, _opened(path))
-        except (OSError, sqlite3.DatabaseError) as error:
-            aside = path.with_name(path.name + ".damaged")
-            log.warning(
-                "cannot read the addresses in %s: %s; starting anew, the old file is %s", path, error, aside
-            )
-        with suppress(OSError, sqlite3.Error):
-            path.replace(aside)
-            for leftover in ("-wal", "-shm"):
-                path.with_name(path.name + leftover).unlink(missing_ok=True)
-            return cls(path, _opened(path))
-        return cls(path, None)
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
+            log.warning(_CANNOT, path, shown(error))
+            return cls(path, None)
 
     def close(self) -> None:
         """Close the file; nothing is noted afterwards."""
@@ -90,29 +97,34 @@ class Remembered:
             return []
         try:
             return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            log.warning(
-                "cannot use %s: %s; addresses are not remembered until the next start", self._path, error
-            )
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            log.warning(_CANNOT, self._path, shown(error))
             self.close()
             return []
 
 
+def _move(path: Path, aside: Path) -> None:
+    """Raises OSError."""
+    path.replace(aside)
+    for leftover in ("-wal", "-shm"):
+        path.with_name(path.name + leftover).unlink(missing_ok=True)
+
+
 def _opened(path: Path) -> sqlite3.Connection:
-    """Raises OSError, sqlite3.DatabaseError."""
+    """Raises OSError, sqlite3.Error, UnicodeDecodeError."""
     path.touch(mode=0o600)
     database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
     try:
+        (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise sqlite3.DatabaseError(" ".join(health.split()))
         # No flush to the disk: an address that a power cut takes away is learnt again.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = OFF")
         database.execute(_SCHEMA)
-        (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if health != "ok":
-            raise sqlite3.DatabaseError(" ".join(health.split()))
         latest = "SELECT peer, address FROM worked ORDER BY at DESC LIMIT ?"
         database.execute(f"DELETE FROM worked WHERE (peer, address) NOT IN ({latest})", (MOST,))
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         database.close()
         raise
     return database

@@ -46,7 +46,7 @@ class Contact:
 
     peer: PeerId
     address: str | None
-    """The multiaddr it is dialled at, or None where we wait to be dialled."""
+    """The multiaddr where we reached it, or dial it next; None where none is known, and we wait to be dialled."""
     is_connected: bool
     latency: float | None
     """Seconds of the last round trip on the control stream; None before the first."""

@@ -5,7 +5,7 @@ Runs on trio alone, as libp2p does.
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -14,16 +14,7 @@ import libp2p.network.swarm
 import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
-from libp2p.abc import (
-    IHost,
-    IMuxedConn,
-    INetConn,
-    INetStream,
-    INetwork,
-    INotifee,
-    IRawConnection,
-    ISecureConn,
-)
+from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
@@ -34,25 +25,36 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
 from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
-from node.net.doorway import BoundedYamux, Noise, Porch, answered, without_gossip
+from node.net.dialling import Addresses
+from node.net.doorway import (
+    BoundedYamux,
+    Noise,
+    Porch,
+    answered,
+    cause,
+    causes,
+    forget,
+    sever,
+    shut,
+    without_gossip,
+)
 from node.net.exchange import Lost
+from node.net.lean import Eager
 from node.net.listening import bind_failure
-from node.net.mesh import BLOB, CONTROL, Addresses, Channel, Mesh
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
 Wire = Mesh
 """What `open_wire` yields."""
 
-_CLOSING = 0.5
-"""Seconds that closing may take before it is given up."""
 _CONNECTIONS = 4
 """Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
 
@@ -76,6 +78,7 @@ class Pipe:
     def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
         self._host = host
         self._stream = stream
+        self._stream._state_lock = Eager()  # type: ignore[attr-defined]
         self._stall = stall
 
     @property
@@ -91,7 +94,7 @@ class Pipe:
             except StreamEOF:
                 return b""
             except Exception as error:  # Libp2p raises a dozen types: all mean the stream is gone.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"sent nothing for {within:g} s")
 
     async def write(self, data: bytes) -> None:
@@ -104,7 +107,7 @@ class Pipe:
                 await self.abort()
                 raise
             except Exception as error:  # As in read.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"took nothing for {self._stall:g} s")
 
     async def finish(self) -> None:
@@ -122,7 +125,7 @@ class Pipe:
             try:
                 return await end()
             except Exception as error:  # As in read.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         await self.abort()
         raise Lost(f"took nothing for {self._stall:g} s")
 
@@ -133,11 +136,11 @@ class Pipe:
     async def keep_alone(self) -> None:
         """Close the peer's other connections, at once and without asking the peer."""
         mine = self._stream.muxed_conn
-        await _forget(self._host, mine.peer_id, but=mine)
+        await forget(self._host, mine.peer_id, but=mine)
 
     async def abort(self) -> None:
         """Close the connection under the stream, at once and without asking the peer."""
-        await _sever(self._stream.muxed_conn)
+        await sever(self._stream.muxed_conn)
 
 
 class Host:
@@ -165,13 +168,13 @@ class Host:
         with anyio.move_on_after(self._limits.dial):
             try:
                 who, where = ID.from_string(peer), _tcp_address(address)
-                await _forget(host, who)
+                await forget(host, who)
                 # One address only: identify adds others, and libp2p would dial them side by side.
                 host.get_peerstore().clear_addrs(who)
                 host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
                 return await host.connect(PeerInfo(who, [where]))
             except Exception as error:  # A peer that cannot be dialled must not stop the node.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"did not answer for {self._limits.dial:g} s")
 
     async def open(self, peer: PeerId, protocol: str) -> Pipe:
@@ -183,14 +186,14 @@ class Host:
             try:
                 return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
             except Exception as error:  # As in dial.
-                raise Lost(_cause(error)) from error
-        await _forget(host, who)
+                raise Lost(cause(error)) from error
+        await forget(host, who)
         raise Lost(f"opened no stream for {self._limits.dial:g} s")
 
     async def hang_up(self, peer: PeerId) -> None:
         """Close whatever connections there are to a peer, at once and without asking it."""
         if self._running is not None:
-            await _forget(self._running, ID.from_string(peer))
+            await forget(self._running, ID.from_string(peer))
 
     async def run(self, mesh: Mesh, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled, again whenever libp2p dies. Raises WireError when it cannot at first."""
@@ -209,11 +212,11 @@ class Host:
                         await trio.sleep_forever()
                     finally:
                         self._running = None
-                        await _shut(host)
+                        await shut(host)
             except Exception as error:  # A peer's bad input escapes from libp2p's own tasks.
                 if is_first:
                     raise
-                log.error("libp2p's host died, starting another: %s", _cause(error))
+                log.error("libp2p's host died, starting another: %s", cause(error))
             mesh.on_collapse("the local libp2p host died")
             await trio.sleep(pause)
             pause = min(2 * pause, self._limits.retry_most)
@@ -267,7 +270,7 @@ class Host:
             try:
                 await serve(pipe)
             except Lost as lost:
-                log.debug("a stream of %s ended: %s", pipe.peer, lost)
+                log.debug("a stream of %s ended: %s", pipe.peer, lost, extra={"remote": pipe.peer})
                 await pipe.reset()
             except Exception:  # What leaves a handler kills the whole libp2p host.
                 log.exception("a stream of %s failed", pipe.peer)
@@ -285,9 +288,9 @@ class _Doorkeeper(INotifee):
     async def connected(self, network: INetwork, conn: INetConn) -> None:
         who = conn.muxed_conn.peer_id
         if not self._is_welcome(PeerId(str(who))):
-            await _sever(conn.muxed_conn)
+            await sever(conn.muxed_conn)
         for extra in network.get_connections(who)[:-_CONNECTIONS]:
-            await _sever(extra.muxed_conn)
+            await sever(extra.muxed_conn)
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:
         """The control stream notices by itself."""
@@ -303,61 +306,6 @@ class _Doorkeeper(INotifee):
 
     async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
         """Listeners are closed by us."""
-
-
-class _Proof(NoiseTransport):
-    """Noise of a caller that wants to know who answers, and nothing more."""
-
-    is_given = False
-
-    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
-        """Raises PeerIDMismatchesPubkey when another peer answers."""
-        secured = await super().secure_outbound(conn, peer_id)
-        self.is_given = True
-        return secured
-
-
-def _caller() -> tuple[IHost, _Proof]:
-    """A libp2p host of nobody's that listens nowhere, not running yet, with Noise and Yamux alone."""
-    keys = create_new_key_pair(secrets.token_bytes(32))
-    proof = _Proof(keys, noise_privkey=create_noise_keys().private_key)
-    host = new_host(
-        key_pair=keys,
-        sec_opt={NOISE: proof},  # The default also accepts plaintext.
-        muxer_preference="YAMUX",
-        listen_addrs=[],
-    )
-    return host, proof
-
-
-async def _sever(connection: IMuxedConn) -> None:
-    """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        try:
-            await connection.secured_conn.close()  # type: ignore[attr-defined]
-        except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
-            log.debug("a connection was gone before it was closed: %s", _cause(error))
-
-
-async def _forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
-    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
-    network = host.get_network()
-    async with trio.open_nursery() as nursery:
-        for connection in network.get_connections(who):
-            if connection.muxed_conn is not but:
-                # Libp2p would hand the dead connection out for a while.
-                network.remove_conn(connection)  # type: ignore[attr-defined]
-                nursery.start_soon(_sever, connection.muxed_conn)
-
-
-async def _shut(host: IHost) -> None:
-    """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        async with trio.open_nursery() as nursery:
-            for connection in host.get_network().get_connections():
-                nursery.start_soon(_sever, connection.muxed_conn)
-        for listener in host.get_network().listeners.values():
-            await listener.close()
 
 
 def _tcp_address(text: str) -> Multiaddr:
@@ -380,21 +328,6 @@ def _refuse_taken(address: Multiaddr) -> None:
     if error is not None:
         remedy = "stop the other node or choose another listen address"
         raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it came from."""
-    yield error
-    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else getattr(error, "errors", ())
-    for cause in filter(None, (*inner, error.__cause__, error.__context__)):
-        yield from _causes(cause)
 
 
 @asynccontextmanager
@@ -438,20 +371,24 @@ async def open_wire(
 
 
 async def probe(peer: PeerId, address: str, within: float) -> None:
-    """Make sure that a peer answers a stranger at an address, `within` seconds. Raises Lost, OtherPeer."""
-    host, proof = _caller()
+    """Make sure that a peer is at an address, `within` seconds, by Noise alone: it lets no stranger further in.
+
+    Raises Lost, OtherPeer.
+    """
+    noise = Noise(
+        create_new_key_pair(secrets.token_bytes(32)), create_noise_keys().private_key, lambda _: False
+    )
     try:
         with anyio.move_on_after(within):
-            async with host.run([]):
-                try:
-                    return await host.connect(PeerInfo(ID.from_string(peer), [_tcp_address(address)]))
-                finally:
-                    await _shut(host)
+            raw = await Porch(Limits()).dial(_tcp_address(address))
+            try:
+                await SecurityMultistream({NOISE: noise}).secure_outbound(raw, ID.from_string(peer))
+            finally:
+                await raw.close()
+            return
     except Exception as error:  # As in dial.
-        if proof.is_given:
-            return None  # it answered, and then it hung up: members talk to members alone
-        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in _causes(error))
-        raise (OtherPeer if is_other else Lost)(_cause(error)) from error
+        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in causes(error))
+        raise (OtherPeer if is_other else Lost)(cause(error)) from error
     raise Lost(f"did not answer for {within:g} s")
 
 

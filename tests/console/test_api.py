@@ -4,7 +4,7 @@ import json
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.console.app import PAGE, Console
@@ -144,6 +144,7 @@ texts = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["from", "limit", "start", "x"]) | st.text(max_size=8), texts), max_size=4

@@ -39,7 +39,7 @@ def on_trio(test, app=None) -> None:
     """Run a test beside a server; both must end within a few seconds of each other."""
 
     async def bounded() -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await _with_server(test, app)
 
     trio.run(bounded)

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +26,8 @@ from node.doctor.directory import examine_room, is_running
 from node.doctor.findings import Finding
 from node.doctor.memory import examine_outbox
 from node.identity import create
-from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
+from protocol.ids import SECOND, AccountId, Nanoseconds, Round, Tinybar
+from protocol.state import Whereabouts
 from tests.e2e.conftest import roundabout
 from tests.trials.disks import small_disk
 from tests.trials.disks import why_not as no_disks
@@ -315,8 +317,10 @@ def test_a_spend_limit_that_is_used_up(tmp_path: Path) -> None:
     assert examine_outbox(tmp_path, 8 * 10**8, now + 3_700 * SECOND)[1].grade == "ok"
 
 
-@pytest.mark.skipif(no_disks() is not None, reason=no_disks() or "")
 def test_a_disk_without_room(tmp_path: Path) -> None:
+    reason = no_disks()
+    if reason is not None:
+        pytest.skip(reason)
     with small_disk(tmp_path / "data"):
         assert examine_room(tmp_path / "data", 64 * 1024 * 1024).grade == "problem"
         assert examine_room(tmp_path / "data", 1024).grade == "warning"
@@ -374,3 +378,17 @@ async def test_a_clock_that_is_wrong(ahead: float, grade: str, says: str) -> Non
     assert found.grade == grade
     assert says in found.cause
     assert (grade == "ok") == (found.remedy == "")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_members_are_looked_for_where_the_topic_says(run: Trial) -> None:
+    """What a configuration says goes before what a member has announced."""
+    state = await run.state()
+    where = Whereabouts(Round(1), (f"/ip4/127.0.0.1/tcp/{run.listens[HEALTHY]}",))
+    told = replace(state, whereabouts=(where, None, None))
+    ours, healthy = run.members[PATIENT].peer, run.members[HEALTHY].peer
+    found = await anyio.to_thread.run_sync(
+        lambda: anyio.run(peers.examine_peers, told, ours, {}, backend="trio")
+    )
+    assert [(each.grade, healthy in each.cause) for each in found] == [("ok", True), ("ok", False)]
+    assert "of 1 members we know no address" in found[1].cause

@@ -88,15 +88,14 @@ def multiplexers(secrets: Sequence[bytes]) -> Batch:
         done = 0
         while done < count:
             with trio.move_on_after(hostile.PATIENCE), suppress(Exception):
-                async with (
-                    hostile.muxed(door, random.choice(secrets)) as session,
-                    trio.open_nursery() as tasks,
-                ):
-                    tasks.start_soon(session.drain)
+                async with hostile.muxed(door, random.choice(secrets)) as session:
                     for _ in range(random.choice((5, 50))):
                         await session.write(_frame(random))
                         done += 1
-                    tasks.cancel_scope.cancel()
+                        if random.random() < 0.2:
+                            await session.settle()
+                    if random.random() < 0.8:
+                        await session.settle()
             done += 1
         return done
 
@@ -139,17 +138,12 @@ def talkers(secrets: Sequence[bytes], messages: Sequence[bytes]) -> Batch:
         done = 0
         while done < count:
             with trio.move_on_after(hostile.PATIENCE), suppress(Exception):
-                async with (
-                    hostile.muxed(door, random.choice(secrets)) as session,
-                    trio.open_nursery() as tasks,
-                ):
-                    tasks.start_soon(session.drain)
+                async with hostile.muxed(door, random.choice(secrets)) as session:
                     await session.write(hostile.opening(1, CONTROL) + hostile.data(1, bytes(4)))
                     for _ in range(random.choice((1, 5, 20))):
                         await _say(session, random, _almost(random, frames, messages))
                         done += 1
-                    await trio.sleep(0.02)
-                    tasks.cancel_scope.cancel()
+                        await session.settle()
             done += 1
             await trio.sleep(0.05)
         return done
@@ -178,12 +172,7 @@ def fetchers(secrets: Sequence[bytes], digests: Sequence[bytes]) -> Batch:
         done = 0
         while done < count:
             with trio.move_on_after(hostile.PATIENCE), suppress(Exception):
-                async with (
-                    hostile.muxed(door, random.choice(secrets)) as session,
-                    trio.open_nursery() as tasks,
-                ):
-                    if random.random() < 0.8:
-                        tasks.start_soon(session.drain)
+                async with hostile.muxed(door, random.choice(secrets)) as session:
                     for number in range(random.choice((4, 40, 100))):
                         name = random.choice((*digests, random.randbytes(32), random.randbytes(32)))
                         asked = name[: random.choice((32, 32, 32, 31, 0))] + bytes(random.choice((0, 0, 9)))
@@ -192,7 +181,10 @@ def fetchers(secrets: Sequence[bytes], digests: Sequence[bytes]) -> Batch:
                         if random.random() < 0.5:
                             await session.write(hostile.yamux(WINDOW, random.choice((FIN, RST)), stream, 0))
                         done += 1
-                    tasks.cancel_scope.cancel()
+                        if random.random() < 0.2:
+                            await session.settle()
+                    if random.random() < 0.8:
+                        await session.settle()
             done += 1
         return done
 

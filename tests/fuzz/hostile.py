@@ -81,6 +81,17 @@ class Session:
             total += len(piece)
         return total
 
+    async def settle(self) -> None:
+        """Wait until the other side has taken in what was written, or has closed; a moment where it waits for more."""
+        asked, seen = yamux(PING, SYN, 0, 0xBADCAFE), b""
+        with trio.move_on_after(0.3), suppress(Exception):
+            await self.write(asked)
+            while yamux(PING, ACK, 0, 0xBADCAFE) not in seen:
+                piece = await self.read()
+                if not piece:
+                    return
+                seen = seen[-12:] + piece
+
 
 async def said(stream: object, text: bytes) -> None:
     """Wait until the other side has said a line of multistream. Raises AssertionError, or what the stream does."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -42,11 +42,15 @@ def check_line(error: Exception, path: Path | None = None) -> None:
     assert text, "says nothing"
 
 
-@cache
 def workplace() -> Path:
-    """A folder for targets that read files; in memory where there is such a place."""
+    """A folder for targets that read files; in memory where there is such a place, and gone with the process."""
+    return Path(_folder().name)
+
+
+@cache
+def _folder() -> "TemporaryDirectory[str]":
     memory = Path("/dev/shm")
-    return Path(mkdtemp(prefix="fuzz-", dir=memory if memory.is_dir() else None))
+    return TemporaryDirectory(prefix="fuzz-", dir=memory if memory.is_dir() else None)
 
 
 def file_with(name: str, data: bytes) -> Path:

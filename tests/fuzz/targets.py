@@ -2,13 +2,13 @@
 
 from random import Random
 
-from tests.fuzz import ledger_targets, local_targets, network_targets, topic_targets
+from tests.fuzz import ledger_targets, local_targets, network_targets, reach_targets, topic_targets
 from tests.fuzz.mutate import mutated
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for module in (topic_targets, ledger_targets, local_targets, network_targets)
+    for module in (topic_targets, ledger_targets, local_targets, network_targets, reach_targets)
     for target in module.TARGETS
 }
 

@@ -136,7 +136,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moneyed]:
 
 @pytest.fixture
 def siege(world: Moneyed, tmp_path: Path) -> Iterator[Siege]:
-    with living(world, tmp_path, 5, {}, round_window=8, inactive_after=1) as run:
+    with living(world, tmp_path, 5, {}, round_window=5, inactive_after=1) as run:
         config = run.config(0)
         with run.log_file(0).open("ab") as log:
             command = [sys.executable, "-c", CHILD, "node", "--config", str(config)]

@@ -13,6 +13,7 @@ from protocol.records import Member
 from tests.fuzz.ledger_targets import outbox_seeds
 from tests.fuzz.local_targets import identity_seeds, journal_seeds
 from tests.fuzz.mutate import mutated
+from tests.fuzz.reach_targets import remembered_seeds
 from tests.fuzz.target import MAX_INPUT, peak_of
 from tests.fuzz.targets import TARGETS, bend
 from tests.fuzz.topic_targets import third_round
@@ -38,6 +39,7 @@ FOUND = {
     "arguments": [b"audit\0--topic\x000.0.5\0--mirror\0no\xed\xa0\x80nse"],
     "identity": [identity_seeds()[0] + b"ENCRYPTED\n"],
     "journal": [journal_seeds()[1].replace(b"round INTEGER", b"round \xed\x7fNTEG", 1)],
+    "remembered": [remembered_seeds()[1].replace(b"address TEXT", b"\xed\x7fdress TEX", 1)],
     "outbox": [outbox_seeds()[1].replace(b"INTEGER NOT", b"\xed\x7fTEGER\nNOT", 1)],
 }
 """Inputs that once ended in a traceback, or in an error that was no line."""

@@ -1,5 +1,6 @@
 """The address book: whom to dial where, in which order; hostile words cost little."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,33 @@ def test_a_damaged_file_is_moved_aside(
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
     assert "addresses.db.damaged" in record.getMessage()
+
+
+def test_a_file_that_cannot_be_opened_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "addresses.db"
+    with Remembered.open(file) as memory:
+        memory.note(ANNA, Known(at(1), worked=1.0))
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with Remembered.open(file) as memory:
+        assert memory.recall() == {}
+    other.close()
+    assert len(caplog.records) == 1
+    with Remembered.open(file) as memory:
+        assert memory.recall() == {ANNA: (Known(at(1), worked=1.0),)}
+
+
+def test_pages_that_are_damaged_are_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "addresses.db"
+    with Remembered.open(file) as memory:
+        for number in range(500):
+            memory.note(PeerId(f"peer {number}"), Known(at(1), worked=1.0))
+    content = bytearray(file.read_bytes())
+    content[4096:8192] = b"\xff" * 4096
+    file.write_bytes(content)
+    with Remembered.open(file) as memory:
+        assert memory.recall() == {}
+    assert (tmp_path / "addresses.db.damaged").read_bytes() == content
 
 
 def test_without_a_file_a_node_does_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from ledger.topic import LedgerError
 from node.admission import RunError, admitted
 from node.blobs import Blobs
 from node.core import Admit
+from node.home import NodeError
 from node.identity import identity_of
 from node.net.transport import FetchFailed
 from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
@@ -349,3 +350,16 @@ async def test_a_blob_that_rots_is_fetched_again_before_it_is_scored(tmp_path: P
     votes = [vote for record in world.with_effect("verdict") for vote in record.votes]
     assert votes
     assert all(choice in ("approve", "abstain") for _, choice, _, _ in votes), "nobody rejects what is right"
+
+
+async def test_a_disk_that_is_full_at_the_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world_of(tmp_path, 1) as world:
+        node = world.node(0)
+        monkeypatch.setattr("node.blobs.os.fsync", full)
+        with pytest.raises(NodeError, match="No space left on device; free the disk"):
+            await node.driver.run()

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,7 +16,7 @@ from node.blobs import Blobs
 from node.identity import Identity, identity_of
 from node.net.addresses import AddressBook, Finder, Found, own_scopes
 from node.net.control import Limits
-from node.net.mesh import Addresses
+from node.net.dialling import Addresses
 from node.net.remembered import Remembered
 from node.net.transport import Connected, Contact, Disconnected, Frame, Inbound
 from node.net.wire import Wire, open_wire
@@ -166,10 +167,33 @@ def test_one_good_address_among_bad_ones_is_enough(tmp_path: Path) -> None:
                     met = {event.peer for event in await events(one, 2) if isinstance(event, Connected)}
                     assert met == {another.peer, wanted.peer}
                     assert contact(one, wanted.peer).address == wanted.address
-                    assert [known.failures for known in one._book.known(wanted.peer)] == [0, 1, 1, 1]
+                    assert [known.failures for known in one._dialling.book.known(wanted.peer)] == [0, 1, 1, 1]
                     await until(
                         lambda: connections(one) == 2 and connections(wanted) == connections(another) == 1
                     )
+
+    play(scenario)
+
+
+def test_a_dial_knocks_once(tmp_path: Path) -> None:
+    """Libp2p by itself would knock four times, at somebody else's door perhaps."""
+
+    async def scenario() -> None:
+        knocks = 0
+
+        async def refuse(stream: trio.SocketStream) -> None:
+            nonlocal knocks
+            knocks += 1
+            await stream.aclose()
+
+        async with trio.open_nursery() as nursery:
+            (door,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+            known = {LARGE.peer: f"/ip4/127.0.0.1/tcp/{door.socket.getsockname()[1]}"}
+            async with opened(SMALL, known, tmp_path, SLOW) as one:
+                one.admit(ALL)
+                await until(lambda: one._dialling.book.known(LARGE.peer)[0].failures)
+            nursery.cancel_scope.cancel()
+        assert knocks == 1
 
     play(scenario)
 
@@ -228,7 +252,7 @@ def test_an_announced_loopback_is_not_dialled_by_who_listens_elsewhere(tmp_path:
             one.admit(ALL)
             one.locate({other.peer: (other.address,), MIDDLE.peer: ("/dns4/localhost/tcp/1",)})
             assert contact(one, other.peer).address is None
-            await until(lambda: one._book.known(MIDDLE.peer)[0].failures > 1)
+            await until(lambda: one._dialling.book.known(MIDDLE.peer)[0].failures > 1)
 
     play(scenario)
 
@@ -260,7 +284,7 @@ def test_a_sighting_is_news_even_where_nothing_is_new(tmp_path: Path) -> None:
             async with sighting(tmp_path, {LARGE.peer: closed}) as (one, found):
                 one.admit(frozenset({LARGE.peer}))
                 for count in range(1, 6):
-                    await until(lambda count=count: one._book.known(LARGE.peer)[0].failures == count)
+                    await until(lambda count=count: one._dialling.book.known(LARGE.peer)[0].failures == count)
                     found(LARGE.peer, ())
 
     play(scenario)
@@ -273,11 +297,11 @@ def test_strangers_that_are_seen_cost_little_and_are_dialled_once_they_are_membe
                 found(PeerId(f"stranger {number}"), (f"/ip4/10.0.0.1/tcp/{number + 1}",) * 100)
             found(LARGE.peer, ("/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"))
             found(one.peer, ("/ip4/10.0.0.1/tcp/2",))
-            assert len(one._sighted) == 256
-            assert max(map(len, one._sighted.values())) <= 8
-            assert not one._book.known(LARGE.peer)
+            assert len(one._dialling._sighted) == 256
+            assert max(map(len, one._dialling._sighted.values())) <= 8
+            assert not one._dialling.book.known(LARGE.peer)
             one.admit(frozenset({LARGE.peer}))
-            assert one._book.turn(LARGE.peer) == ("/ip4/10.0.0.1/tcp/1",)
+            assert one._dialling.book.turn(LARGE.peer) == ("/ip4/10.0.0.1/tcp/1",)
 
     play(scenario)
 
@@ -287,7 +311,7 @@ def test_a_failing_address_is_told_once(tmp_path: Path, caplog: pytest.LogCaptur
         with nobody() as closed:
             async with opened(SMALL, {LARGE.peer: closed}, tmp_path) as one:
                 one.admit(ALL)
-                await until(lambda: one._book.known(LARGE.peer)[0].failures > 4)
+                await until(lambda: one._dialling.book.known(LARGE.peer)[0].failures > 4)
 
     caplog.set_level(logging.INFO, "node")
     play(scenario)

@@ -66,7 +66,7 @@ export function members({ members: all, money }, now) {
     const cells = [
       [place(each), " ", el("span", { title: each.peer }, each.is_self ? "this node" : shortPeer(each.peer)), standing(each)],
       link(each, now), [latency(each.latency) || "–"],
-      [each.is_self ? "–" : `${bytes(each.received)} / ${bytes(each.sent)}`],
+      [each.received + each.sent === 0 ? "–" : `${bytes(each.received)} / ${bytes(each.sent)}`],
       [each.last_vote ? vote(each.last_vote) : "–"], [each.last_round === null ? "–" : String(each.last_round)],
       [`${each.accepted} / ${each.proposals}`], [String(each.votes)], ...(paid ? [[hbar(each.earned)]] : []),
     ];
@@ -84,8 +84,10 @@ function link(each, now) {
   if (each.is_self) return [el("span", { class: "state up" }, "● here")];
   if (each.refused_for > 0) return [el("span", { class: "state down" }, `✗ refused for ${span(each.refused_for * 1000)}`)];
   const since = each.changed_ms === null ? "" : ` ${span(now - each.changed_ms)}`;
-  const title = each.address ?? "it dials this node";
-  return [el("span", { class: `state ${each.connected ? "up" : "down"}`, title }, each.connected ? `● connected${since}` : `○ away${since}`)];
+  return [
+    el("span", { class: `state ${each.connected ? "up" : "down"}` }, each.connected ? `● connected${since}` : `○ away${since}`),
+    el("small", { class: "muted address" }, each.address ?? "it dials this node"),
+  ];
 }
 
 function vote(cast) {
@@ -116,7 +118,7 @@ export function rounds(model, now) {
 function chip(cast) {
   const words = `${named(cast.place)} ${SAID[cast.choice]}, ${gain(cast.gain)}${cast.late ? ", late" : ""}`;
   return el("span", { class: `chip ${cast.choice}`, title: words }, el("span", { class: "unseen" }, words),
-    el("span", { "aria-hidden": true }, `${cast.place}${MARKS[cast.choice]}`));
+    el("span", { "aria-hidden": true }, `${cast.place}${MARKS[cast.choice]}${cast.late ? " late" : ""}`));
 }
 
 export function heads({ heads: all }) {
