@@ -188,10 +188,9 @@ class Mesh:
     async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
         """Get all pieces that a blob lacks from the sources that are connected. Raises FetchFailed, OSError."""
         connected = tuple(source for source in sources if source in self._links)
-        for source in sources:
-            if source not in self._links:
-                blame(source, "not connected")
         if not connected:
+            for source in sources:
+                blame(source, "not connected")
             raise FetchFailed("no source is connected")
         await self.swarm.fetch(partial, connected, blame)
 

@@ -146,7 +146,7 @@ class Schedule:
                 state.asked[index] = now
                 self._open.discard(index)
                 asks.append(Ask(source, index))
-            if not state.is_polled and len(state.has) < self._count and len(state.asked) < DEPTH:
+            if not state.is_polled and len(state.has) < self._count and not self._has_plenty():
                 state.is_polled = True
                 asks.append(Ask(source, None, len(state.has)))
         return asks
@@ -165,6 +165,10 @@ class Schedule:
             pool &= self._mine & self._rare
         pool -= state.asked.keys()
         return min(pool, key=self._order.__getitem__, default=None)
+
+    def _has_plenty(self) -> bool:
+        """Whether so much is known to ask for that news of more are not worth their messages."""
+        return self._under_way() + len(self._open - self._rare) >= MOST
 
     def _under_way(self) -> int:
         return sum(len(state.asked) for state in self._sources.values())

@@ -131,7 +131,9 @@ class Pull:
         expected = list_bytes(self._wanted.count)
         try:
             listed = await self._lane(source).ask(Kind.LIST, self._wanted.digest, 0, expected, expected)
-        except (Lost, NotHere, FetchFailed) as cause:
+        except NotHere:
+            pass  # it may be about to fetch it, as we are
+        except (Lost, FetchFailed) as cause:
             self._blame(source, str(cause))
         else:
             if not self._wanted.accepts(bytes(listed)):
