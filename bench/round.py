@@ -9,7 +9,9 @@ take turns; each figure is the median over the rounds of the best turn. `--peers
 
 import argparse
 import json
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ _MB = 2**20
 def main() -> None:
     """Measure, and print what was found."""
     asked = _arguments()
+    # Told to end, it ends its daemons too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results = [_compare(asked, peers) for peers in asked.peers]
     for result in results:
         _show(result)

@@ -17,10 +17,15 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     state, current, place = view.state, view.open, view.place
     if not view.live or state is None or place is None:
         return None
-    times = [view.retry_at, announce_time(view, state), *money_times(view, state, place)]
+    times = [view.retry_at, *money_times(view, state, place)]
+    if view.announced_at is not None:
+        times.append(announce_time(view, state))
     if current is not None:
-        times += [topic_time(state, current), last_call(state, current)]
-        times += [close_time(view, state, current, place)]
+        times += (
+            topic_time(state, current),
+            last_call(state, current),
+            close_time(view, state, current, place),
+        )
         if view.work.told_at is not None and not view.work.told_all:
             times.append(tell_time(view, state))
         if view.work.decided_at is not None:

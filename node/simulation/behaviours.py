@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from learners.learner import Comparison
 from node.simulation import forging
-from protocol.errors import ProtocolError
 from protocol.fields import canonical
 from protocol.ids import SECOND, Digest, PeerId, Ppm, Round, digest_of
-from protocol.messages import Choice, Proposal, ProposalBody, Vote, parse_message
+from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote
 from protocol.parse import Record, parse_record
 from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.records import CloseRecord, ProposeRecord, VerdictRecord, VoteRecord, proposal_of
@@ -92,7 +91,7 @@ def _is_own_proposal(node: "Node", message: object) -> bool:
 
 
 def _say_two_proposals(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
-    message = parse_message(frame)
+    message = node.memo.parsed(frame)
     if not isinstance(message, Proposal) or not _is_own_proposal(node, message):
         return [frame]
     if node.random.random() < 0.5:
@@ -113,7 +112,7 @@ def _write_two_proposals(node: "Node", raw: bytes) -> list[bytes]:
 
 
 def _say_two_votes(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
-    message = parse_message(frame)
+    message = node.memo.parsed(frame)
     if not isinstance(message, Vote) or message.body.voter != node.place or node.random.random() < 0.4:
         return [frame]
     second = canonical(forging.other_vote(node.figure.secret, message, node.random))
@@ -193,7 +192,7 @@ def _propose_out_of_turn(node: "Node") -> None:
 
 
 def _propose_on_old_head(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
-    message = parse_message(frame)
+    message = node.memo.parsed(frame)
     if not isinstance(message, Proposal) or not _is_own_proposal(node, message):
         return [frame]
     body: ProposalBody = message.body.model_copy(update={"base": digest_of(b"some old head")})
@@ -206,16 +205,12 @@ def _send_garbage(node: "Node") -> None:
     if node.heard:
         heard = draw.choice(node.heard)
         frames += [heard[:-1], heard.replace(b'"signature":"', b'"signature":"A'), heard + b" "]
-        frames.append(_spoilt(heard))
+        frames.append(_spoilt(node.memo.parsed(heard)))
     _tell_all(node, draw.choice(frames))
 
 
-def _spoilt(frame: bytes) -> bytes:
-    """A frame whose signature is another message's."""
-    try:
-        message = parse_message(frame)
-    except ProtocolError:
-        return frame
+def _spoilt(message: Message) -> bytes:
+    """A message whose signature is another's."""
     if isinstance(message, Vote):
         body = message.body.model_copy(update={"gain": Ppm(7)})
         return canonical(message.model_copy(update={"body": body}))
@@ -289,7 +284,7 @@ def _hurry(node: "Node") -> None:
 def _accuse_falsely(node: "Node") -> None:
     if (now := _open(node)) is None or not node.heard:
         return
-    message = parse_message(node.heard[-1])
+    message = node.memo.parsed(node.heard[-1])
     if isinstance(message, Proposal):
         _put(node, forging.repeated_fault(message))
     else:

@@ -13,7 +13,7 @@ from node.simulation.topic import Entry, Topic
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
 from protocol.fold import fold_record, read
-from protocol.ids import SECOND, Digest, Round
+from protocol.ids import SECOND, Round
 from protocol.messages import Choice
 from protocol.parse import parse_record
 from protocol.settlement import is_paid_off
@@ -70,6 +70,8 @@ class Invariants:
         self.states: list[RunState | None] = [None]
         """After each sequence number."""
         self.endings: Counter[str] = Counter()
+        self.rounds = 0
+        """How many are over."""
         self._ended: dict[Round, str] = {}
         self._opened: dict[Round, int] = {}
         self._votes: dict[Round, dict[int, Choice]] = {}
@@ -124,6 +126,7 @@ class Invariants:
             raise Violation("one outcome a round", f"round {number} ended {last.ending} and before")
         self._ended[number] = last.ending
         self.endings[last.ending] += 1
+        self.rounds += 1
         late = stamp.time - current.deadline
         op = parse_record(recorded.raw).op
         if (late > 0) != (op == "close"):
@@ -306,9 +309,5 @@ class Invariants:
         assert node.core is not None
         if node.core.view.state != state:
             raise Violation("all come to the same head", f"{node.place} has not read everything")
-        if state.head not in node.store and not self.is_lost(state.head):
+        if state.head not in node.store:
             raise Violation("all come to the same head", f"{node.place} has not got the head")
-
-    def is_lost(self, head: Digest) -> bool:
-        """Whether a head was accepted by too many faulty members for it to be served by an honest one."""
-        return False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from node.simulation.cast import COLLECTOR, TREASURY
 from protocol.errors import ProtocolError
-from protocol.fold import lookup
+from protocol.fold import lookup, names_transfer
 from protocol.ids import SECOND, AccountId, Nanoseconds, Tinybar
 from protocol.money import total_of
 from protocol.parse import parse_record
@@ -52,6 +52,8 @@ class Ledger:
 
     def found(self, state: RunState | None, raw: bytes, stamp: Stamp) -> tuple[Transfer, ...]:
         """What a reader hands the fold with a message."""
+        if not names_transfer(raw):
+            return ()
         try:
             return self._find(lookup(state, parse_record(raw), stamp))
         except ProtocolError:

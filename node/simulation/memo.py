@@ -12,6 +12,7 @@ from protocol.errors import Ignore, Invalid, ProtocolError
 from protocol.fields import Model
 from protocol.fold import Found, fold_record, folded_by
 from protocol.ids import PeerId, PublicKey, TopicId
+from protocol.messages import Message, parse_message
 from protocol.records import Stamp
 from protocol.signing import checked_by, holds
 from protocol.state import RunState
@@ -21,11 +22,12 @@ from protocol.view import Received
 class Memo:
     """What was found out so far."""
 
-    __slots__ = ("_folds", "_frames", "_signatures")
+    __slots__ = ("_folds", "_frames", "_parsed", "_signatures")
 
     def __init__(self) -> None:
         self._signatures: dict[tuple[bytes, bytes, bytes], bool] = {}
         self._folds: dict[tuple[int, Stamp], tuple[RunState | None, RunState | ProtocolError]] = {}
+        self._parsed: dict[bytes, Message] = {}
         self._frames: dict[tuple[PeerId, bytes], Received | Drop] = {}
 
     @contextmanager
@@ -59,6 +61,13 @@ class Memo:
         if isinstance(known[1], ProtocolError):
             raise known[1].with_traceback(None)
         return known[1]
+
+    def parsed(self, frame: bytes) -> Message:
+        """The message in a frame. Raises Invalid (protocol.messages.parse_message)."""
+        answer = self._parsed.get(frame)
+        if answer is None:
+            answer = self._parsed[frame] = parse_message(frame)
+        return answer
 
     def received(self, sender: PeerId, frame: bytes) -> Received | Drop:
         """What a frame says (node.core.received)."""

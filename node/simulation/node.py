@@ -30,6 +30,7 @@ from protocol.view import (
     Event,
     Fetch,
     Fetched,
+    Gone,
     Score,
     Send,
     Sign,
@@ -237,6 +238,12 @@ class Node:
         if life == self.life and self.core is not None:
             self.store.add(digest)
             self.feed(Fetched(digest))
+
+    def lose(self, digest: Digest) -> None:
+        """A blob has rotted, and its store has noticed (node/driver.py); not one that its learner reads just now."""
+        if digest in self.store and digest != INITIAL and self._bench.current is None:
+            self.store.discard(digest)
+            self.feed(Gone(digest))
 
     def _sign(self, life: int, body: Body) -> None:
         if life != self.life:

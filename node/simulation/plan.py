@@ -66,6 +66,8 @@ class Faults:
     """Nobody can write to the topic."""
     reading: tuple[Span, ...] = ()
     """These places cannot read the topic."""
+    rot: tuple[Span, ...] = ()
+    """One place loses the head's blob, at the start of each."""
     payments: float = 0.0
     """How often a payment fails, and how often it gets lost."""
 
@@ -76,6 +78,7 @@ class Faults:
             "one-way links": self.deaf,
             "outages of writing": self.writing,
             "outages of reading": self.reading,
+            "rotten blobs": self.rot,
         }
 
 
@@ -93,6 +96,8 @@ class Plan:
     """Those of them that say nothing at all, from the start."""
     deceived: frozenset[int] = frozenset()
     """Those of them that are honest, but whose mirror shows another history."""
+    late: int | None = None
+    """When one more joins, in nanoseconds from the start: it takes the place after all others."""
     pool: int = 0
     stake: int = 0
 
@@ -107,6 +112,7 @@ def plan_for(setup: Setup, seed: int) -> Plan:
     draw = Random(f"plan {seed} {setup.peers} {setup.rounds} {setup.byzantine} {setup.committee}")
     faulty = draw.sample(range(setup.peers), min(setup.byzantine, setup.peers))
     liars, silent, deceived = _cast_faulty(setup, faulty, draw)
+    late = int((10 + 200 * draw.random()) * SECOND) if draw.random() < 0.3 else None
     stake = draw.choice([0, 1_000_000]) if setup.founders == setup.peers else 1_000_000
     return Plan(
         seed=seed,
@@ -116,6 +122,7 @@ def plan_for(setup: Setup, seed: int) -> Plan:
         liars=tuple(liars),
         silent=frozenset(silent),
         deceived=frozenset(deceived),
+        late=late if stake and setup.founders == setup.peers else None,
         # To pay back a thousand stakes is a simulation of its own.
         pool=draw.choice([0, 10**9, 10**12]) if setup.founders == setup.peers else 0,
         stake=stake,
@@ -170,7 +177,7 @@ def _faults(setup: Setup, honest: list[int], draw: Random) -> Faults:
         found = []
         for _ in range(draw.randint(1, most)):
             start = int(draw.random() * length)
-            places = draw.sample(range(setup.peers), draw.randint(1, max(1, most_places)))
+            places = draw.sample(range(setup.peers), draw.randint(1, min(setup.peers, most_places)))
             end = min(length, start + int((0.05 + draw.random()) * longest * SECOND))
             found.append(Span(start, end, frozenset(places)))
         return tuple(found)
@@ -181,8 +188,12 @@ def _faults(setup: Setup, honest: list[int], draw: Random) -> Faults:
     crashes = tuple(
         Span(span.start, span.end, frozenset([draw.choice(honest)])) for span in spans(6, 40, 1) if honest
     )
+    rot = tuple(
+        Span(span.start, span.end, frozenset([draw.choice(honest)])) for span in spans(4, 1, 1) if honest
+    )
     return Faults(
         heal=length,
+        rot=rot if some(0.2) else (),
         loss=draw.choice([0.02, 0.1, 0.5]) if some(0.4) else 0.0,
         duplication=draw.choice([0.05, 0.3]) if some(0.3) else 0.0,
         delay=draw.choice([20, 200, 1500]) * MILLISECOND,
@@ -191,7 +202,7 @@ def _faults(setup: Setup, honest: list[int], draw: Random) -> Faults:
         slow_fetch=draw.choice([1, 30]) * SECOND if some(0.3) else SECOND,
         broken_learner=draw.choice([0.1, 0.5]) if some(0.3) else 0.0,
         slow_learner=draw.choice([10, 50]) * SECOND if some(0.2) else 2 * SECOND,
-        partitions=spans(2, 150, setup.peers // 2) if some(0.3) else (),
+        partitions=spans(2, 150, max(1, setup.peers // 2)) if some(0.3) else (),
         deaf=spans(2, 100, 2) if some(0.25) else (),
         crashes=crashes if some(0.5) else (),
         writing=spans(2, 90, 1) if some(0.2) else (),

@@ -25,18 +25,18 @@ class Entry:
         return self.recorded.stamp
 
 
-def running_hash(sequence: int, raw: bytes, before: str) -> RunningHash:
+def running_hash(sequence: int, time: int, raw: bytes, before: str) -> RunningHash:
     """A hash over a message and all before it; the real one is framed otherwise (ledger/running_hash.py)."""
-    return RunningHash(base64url(hashlib.sha384(b"%d/%s/%s" % (sequence, before.encode(), raw)).digest()))
+    said = b"%d/%d/%s/%s" % (sequence, time, before.encode(), raw)
+    return RunningHash(base64url(hashlib.sha384(said).digest()))
 
 
 def following(before: Stamp | None, raw: bytes, now: int) -> Stamp:
     """The stamp of the message after another, or of the first one."""
     if before is None:
-        return Stamp(1, Nanoseconds(now), running_hash(1, raw, ""))
-    sequence = before.sequence + 1
-    time = Nanoseconds(max(now, before.time + 1))
-    return Stamp(sequence, time, running_hash(sequence, raw, before.running_hash))
+        return Stamp(1, Nanoseconds(now), running_hash(1, now, raw, ""))
+    sequence, time = before.sequence + 1, Nanoseconds(max(now, before.time + 1))
+    return Stamp(sequence, time, running_hash(sequence, time, raw, before.running_hash))
 
 
 class Topic:

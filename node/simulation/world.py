@@ -24,12 +24,14 @@ from protocol.ids import SECOND, Tinybar
 from protocol.payments import FundRecord, TopupRecord
 from protocol.state import RunState
 
-MAX_EVENTS = 3_000
+MAX_EVENTS = 400
 """Actions of the scheduler for each node and round, after which nothing will come of it any more."""
 SLACK = 120 * SECOND
 """What was under way when everything healed may fail for so long."""
 QUIET = 1_200 * SECOND
 """After the last round everybody has so long to read it, to fetch the head, and to be paid."""
+JOIN_EVERY = 5 * SECOND
+"""How often somebody new looks whether it has a place."""
 
 
 class World:
@@ -57,6 +59,7 @@ class World:
             random=self.random,
         )
         self.nodes = [self._node(place) for place in range(plan.setup.peers) if place not in plan.silent]
+        self._late = None if plan.late is None else self._node(plan.setup.peers)
         for node in self.nodes:
             network.add(node)
         self.topic.found = lambda raw, stamp: self.ledger.found(self.invariants.state, raw, stamp)
@@ -148,6 +151,10 @@ class World:
         self.around.network.begin(self.plan.setup.peers)
         for span in faults.crashes:
             self.scheduler.after(span.start, self._crash, span)
+        for span in faults.rot:
+            self.scheduler.after(span.start, self._rot, span)
+        if self._late is not None and self.plan.late is not None:
+            self.scheduler.after(self.plan.late, self._pay_to_join, self._late)
         self.scheduler.after(faults.heal, self._heal)
 
     def _stir(self, node: Node) -> None:
@@ -155,6 +162,34 @@ class World:
             for behaviour in node.behaviours:
                 behaviour.stir(node)
         self.scheduler.after(STIR_EVERY, self._stir, node)
+
+    def _pay_to_join(self, node: Node) -> None:
+        """Somebody new pays a stake, and says so on the topic."""
+        who, stake, run = node.figure, self.plan.stake, self.state.run
+        moves = {who.account: -stake, TREASURY: stake}
+        memo = deposit_memo(run, "join", who.peer)
+        paid = self.ledger.transfer(self.scheduler.now, who.account, moves, memo)
+        self.around.publish_later(joining(who, run, Tinybar(stake), paid), who.account, node.place)
+        self.scheduler.after(JOIN_EVERY, self._join, node)
+
+    def _join(self, node: Node) -> None:
+        """Who is new comes up when it has a place; before, a daemon refuses to."""
+        if self.state.place_of(node.figure.peer) is None:
+            if self.state.open is not None:
+                self.scheduler.after(JOIN_EVERY, self._join, node)
+            return
+        self.faults["late joiners"] += 1
+        self.nodes.append(node)
+        self.around.network.add(node)
+        node.start()
+
+    def _rot(self, span: Span) -> None:
+        """Somebody finds that the head's blob is not what it was; not the last who has it."""
+        head = self.state.head
+        holders = [node for node in self.nodes if node.is_honest and head in node.store]
+        for node in holders if len(holders) > 1 and not self.around.is_healed else []:
+            if node.place in span.places and node.core is not None:
+                node.lose(head)
 
     def _crash(self, span: Span) -> None:
         for node in self.nodes:
@@ -188,7 +223,7 @@ class World:
     @property
     def rounds(self) -> int:
         """How many are over."""
-        return max(0, self.endings.total() - self._founded)
+        return max(0, self.invariants.rounds - self._founded)
 
     def tried(self) -> Counter[str]:
         """What went wrong, by kind: how often, or how many nodes did it."""
