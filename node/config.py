@@ -191,6 +191,13 @@ class LearnerSection(_Section):
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
+class BlobsSection(_Section):
+    """How much disk the weights may take."""
+
+    quota: Annotated[int, Field(strict=True, ge=1, le=2**40)] = 4096
+    """MiB that the store may hold."""
+
+
 class LogSection(_Section):
     """What is logged, to standard error."""
 
@@ -218,6 +225,7 @@ class Config(_Section):
     ledger: LedgerSection
     learner: LearnerSection
     network: NetworkSection = NetworkSection()
+    blobs: BlobsSection = BlobsSection()
     log: LogSection = LogSection()
     operator: OperatorSection = OperatorSection()
 

@@ -63,7 +63,7 @@ async def run_node(config: Config) -> None:
 async def _take_part(config: Config, identity: Identity, runtime: Path, view: OperatorView) -> None:
     ledger, learner = config.ledger, config.learner
     try:
-        blobs = Blobs(config.data / "blobs")
+        blobs = Blobs(config.data / "blobs", config.blobs.quota * 1024 * 1024)
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 

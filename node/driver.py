@@ -20,13 +20,14 @@ from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
 from ledger.topic import TopicMessage
 from node.admission import check_honour, check_learner, check_run, has_left
-from node.blobs import BadBlob
 from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
+from node.fetching import fetch, remove
 from node.home import NodeError
 from node.journal import JournalFull
+from node.keeping import kept, with_head
 from node.means import Means
-from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from node.net.transport import Connected, Disconnected, Frame, Transport
 from node.reader import read_topic
 from node.reports import open_number, report
 from node.submissions import Submissions
@@ -88,6 +89,7 @@ class Driver:
         self._turn = anyio.CapacityLimiter(1)
         self._training: tuple[Train, anyio.CancelScope] | None = None
         self._transport: Transport | None = None
+        self._heads: tuple[Digest, ...] = ()
 
     @property
     def view(self) -> View:
@@ -137,6 +139,8 @@ class Driver:
                 tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
             before = self.view.state
             outcome = self.core.take(event, self.means.clock())
+            if isinstance(event, Trained):
+                self.means.blobs.release(event.candidate)
             self._note(event, outcome.fault)
             for command in outcome.commands:
                 self._start(tasks, command)
@@ -145,6 +149,7 @@ class Driver:
             self._rearm()
             state = self.view.state
             if state is not before and state is not None:
+                self._tidy(tasks)
                 report(before, state, self.view.live)
                 if before is not None and self.view.live and not self._belongs(before, state, spec):
                     tasks.cancel_scope.cancel()
@@ -298,7 +303,8 @@ class Driver:
             "trained", round=effect.round, seconds=round(seconds, 4), labels=done.labels,
             labels_total=done.labels_total, loss=done.loss, candidate=digest, size=size,
         )  # fmt: skip
-        await self._inbox.send(Trained(effect.round, effect.head, digest, size))
+        pieces = self.means.blobs.pieces_of(digest)
+        await self._inbox.send(Trained(effect.round, effect.head, digest, size, pieces))
 
     async def _score(self, effect: Score) -> None:
         try:
@@ -323,26 +329,8 @@ class Driver:
         await self._inbox.send(vote)
 
     async def _fetch(self, effect: Fetch) -> None:
-        if await anyio.to_thread.run_sync(self.means.blobs.whole, effect.digest) is not None:
-            await self._inbox.send(Fetched(effect.digest))
-            return
-        for peer in effect.sources:
-            if await self._fetch_from(peer, effect):
-                await self._inbox.send(Fetched(effect.digest))
-                return
-        await self._inbox.send(FetchingFailed(effect.digest))
-
-    async def _fetch_from(self, peer: PeerId, effect: Fetch) -> bool:
-        if self._transport is None:
-            return False
-        try:
-            with self._temporary() as out:
-                await self._transport.fetch(peer, effect.digest, effect.size, out)
-                await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
-        except (FetchFailed, BadBlob, OSError) as error:  # a full disk may have room again later
-            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
-            return False
-        return True
+        is_here = await fetch(effect, self.means.blobs, self._transport)
+        await self._inbox.send(Fetched(effect.digest) if is_here else FetchingFailed(effect.digest))
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -353,6 +341,12 @@ class Driver:
         finally:
             for leftover in (out, out.with_name(out.name + TEMPORARY)):
                 leftover.unlink(missing_ok=True)
+
+    def _tidy(self, tasks: TaskGroup) -> None:
+        """Forget the blobs that nobody will ask for again."""
+        self._heads = with_head(self._heads, self.view)
+        if self.view.live:
+            tasks.start_soon(remove, self.means.blobs.doomed(kept(self.view, self._heads)))
 
     async def _cosign(self, effect: Cosign) -> None:
         treasury, clock = self.means.treasury, self.means.clock
@@ -383,7 +377,8 @@ class Driver:
     async def _adopt(self, effect: Adopt) -> None:
         try:
             await self.means.learner.adopt(await self._whole(effect.head), effect.round)
-        except (LearnerError, BadWeights) as error:
+            await anyio.to_thread.run_sync(self.means.blobs.settle, effect.head)
+        except (LearnerError, BadWeights, OSError) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
 
     def _patience(self) -> float:

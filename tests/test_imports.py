@@ -37,7 +37,7 @@ PURE = {
     "typing",
 }
 IMPORTERS = {
-    "libp2p": {"node/net/doorway.py", "node/net/wire.py"},
+    "libp2p": {"node/net/doorway.py", "node/net/muxer.py", "node/net/session.py", "node/net/wire.py"},
     "multiaddr": {"node/net/doorway.py", "node/net/wire.py"},
     "hiero_sdk_python": {"ledger/hiero.py"},
 }

@@ -1,6 +1,6 @@
 """From a socket to a stream of a member, bounded at every step; beside wire, the only importer of libp2p.
 
-    socket --Knock--> multistream --> Noise --a member?--> multistream --> BoundedYamux --stream--> negotiated
+    socket --Knock--> multistream --> Noise --a member?--> multistream --> Muxer --stream--> negotiated
 
 Until Noise has told who it is, a connection has few bytes and little time, and waits at the gate. Libp2p itself
 reads lines of any length, keeps what a peer sends beyond its window, and holds a place for every connection there was.
@@ -12,8 +12,6 @@ from typing import Any
 
 import anyio
 import libp2p.protocol_muxer.multiselect_communicator
-import libp2p.stream_muxer.muxer_multistream
-import libp2p.stream_muxer.yamux.yamux
 import trio
 from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
 from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
@@ -25,16 +23,14 @@ from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.transport import Transport as NoiseTransport
-from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, Yamux, YamuxStream
 from libp2p.transport.tcp.tcp import TCP, TCPListener
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from node.net.control import Limits
 from node.net.exchange import Lost
-from node.net.frames import Budget
 from node.net.gate import Gate, origin_of
-from node.net.lean import Buffered, LeanMuxer, LeanStream
+from node.net.session import quickened
 from protocol.ids import PeerId
 
 MAX_HANDSHAKE = 16 * 1024
@@ -43,18 +39,8 @@ MAX_LINE = 1_024
 """Bytes of a protocol's name."""
 MAX_OFFERS = 8
 """Protocols that a peer may ask for on one stream."""
-MAX_STREAMS = 128
-"""Streams of one connection, those that are still being agreed on among them."""
-MAX_WINDOW = 4 * 1024 * 1024
-"""Bytes of one stream that a peer may send before we have read them."""
-MAX_UNREAD = 32 * 1024 * 1024
-"""The same of all streams of a connection together."""
-SMALL = 4_096
-"""Bytes of a data frame from which on it is not counted: what carries much is paced by its bytes."""
-FRAME_RATE = 4_000.0
-"""Small Yamux frames a second that are read from one connection; twice as many at once."""
 
-_READ = 65_536
+_READ = 262_144
 _SETTLING = 1.0
 _CLOSING = 0.5
 """Seconds that closing may take before it is given up."""
@@ -79,8 +65,8 @@ class Knock(ReadWriteCloser):
         self.on_known()
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to n bytes, and never more than 64 KiB. Raises IOException when it says too much."""
-        data = await self._stream.read(_READ if n is None else min(n, _READ))
+        """Up to n bytes, and of a stranger never more than 256 KiB. Raises IOException when it says too much."""
+        data = await self._stream.read(n if self._left is None else _READ if n is None else min(n, _READ))
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
@@ -101,10 +87,6 @@ class Knock(ReadWriteCloser):
         return self._stream.get_remote_address()
 
 
-class _Ahead(Buffered, ReadWriteCloser):
-    """A socket's stream that is read in large parts."""
-
-
 class Porch(TCP):
     """TCP whose listeners pass a gate, and whose connections are knocks."""
 
@@ -116,14 +98,14 @@ class Porch(TCP):
         """Who answers is as unknown as who calls."""
         raw = await super().dial(maddr)
         assert isinstance(raw, RawConnection)
-        raw.stream = Knock(_Ahead(raw.stream))
+        raw.stream = Knock(raw.stream)
         return raw
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         """A listener that serves who gets through the gate."""
 
         async def serve(stream: ReadWriteCloser) -> None:
-            await self._receive(Knock(_Ahead(stream)), handler_function)
+            await self._receive(Knock(stream), handler_function)
 
         return TCPListener(serve)
 
@@ -166,70 +148,18 @@ class Noise(NoiseTransport):
             await secured.close()
             raise HandshakeFailure("is not welcome")
         _let_in(conn)
-        return secured
+        return quickened(secured, conn)
 
     async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
         """Raises HandshakeFailure when another peer answers."""
         secured = await super().secure_outbound(conn, peer_id)
         _let_in(conn)
-        return secured
+        return quickened(secured, conn)
 
 
 def _let_in(conn: IRawConnection) -> None:
     if isinstance(conn, RawConnection) and isinstance(conn.stream, Knock):
         conn.stream.known()
-
-
-class _Paced:
-    """A secured connection of which so many small frames a second are read; the rest waits in the socket."""
-
-    def __init__(self, secured: ISecureConn) -> None:
-        self._secured = secured
-        self._frames = Budget(FRAME_RATE, 2 * FRAME_RATE, trio.current_time())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._secured, name)
-
-    async def read(self, n: int | None = None) -> bytes:
-        """Up to n bytes; what asks for as many as a header has is about to read a frame."""
-        if n == HEADER_SIZE:
-            now = trio.current_time()
-            if not self._frames.take(1, now):
-                await trio.sleep(self._frames.delay(1, now))
-                self._frames.take(1, trio.current_time())
-        return await self._secured.read(n)
-
-    def give_back(self) -> None:
-        """The frame that was read is none of the small ones."""
-        self._frames.take(-1, trio.current_time())
-
-
-class _Streams(dict[int, YamuxStream]):
-    def __setitem__(self, number: int, stream: YamuxStream) -> None:
-        if len(self) >= MAX_STREAMS:
-            raise trio.TooSlowError("too many streams")
-        super().__setitem__(number, stream)
-
-
-class LeanerStream(LeanStream, YamuxStream):
-    """A stream of BoundedYamux."""
-
-
-class BoundedYamux(LeanMuxer, Yamux):
-    """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
-
-    def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
-        self._paced = _Paced(secured_conn)
-        super().__init__(self._paced, *arguments, **options)
-        self.streams = _Streams()
-
-    async def _read_data_body(self, length: int) -> bytes:
-        # A TooSlowError is what `handle_incoming` takes as a reason to close the connection, wherever it comes from.
-        if length >= SMALL:
-            self._paced.give_back()
-        if sum(map(len, self.stream_buffers.values())) + length > MAX_UNREAD:
-            raise trio.TooSlowError("more unread bytes than all windows have")
-        return await super()._read_data_body(length)
 
 
 def without_gossip(host: IHost) -> None:
@@ -338,9 +268,5 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         yield from causes(origin)
 
 
-# Libp2p has no other way to say so: it reads lines of any length, makes Yamux and streams by these names, and lets
-# windows grow.
+# Libp2p has no other way to say so: it reads lines of any length.
 libp2p.protocol_muxer.multiselect_communicator.read_delim = _read_line  # type: ignore[attr-defined]
-libp2p.stream_muxer.muxer_multistream.Yamux = BoundedYamux  # type: ignore[attr-defined]
-libp2p.stream_muxer.yamux.yamux.YamuxStream = LeanerStream  # type: ignore[misc]
-libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW

@@ -7,29 +7,28 @@ gives it up.
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from node.net.addresses import AddressBook
 from node.net.control import Limits, Link
 from node.net.dialling import Addresses, Dialler, Dialling
-from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.exchange import Lost, Stream
 from node.net.frames import Budget
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
-from protocol.ids import Digest, PeerId, unbase64url
+from node.net.swarm import BLOB, Swarm
+from node.net.transport import Blame, BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
+from node.partial import Partial
+from protocol.ids import PeerId
+
+__all__ = ["BLOB", "CONTROL", "Channel", "Mesh", "Traffic", "Wiring"]
 
 CONTROL = "/roundabout/control/1"
-BLOB = "/roundabout/blob/1"
 
-_AHEAD = 2
-"""Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
 _ARRIVALS = 150
 """Seconds' worth of connections that a member may open at once; each is told of in the log."""
 
@@ -59,8 +58,20 @@ class Channel(Stream, Protocol):
         """Close the connection under the stream, at once and without asking the peer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of streams by peer, since this node started."""
+
+    received: Counter[PeerId] = field(default_factory=Counter)
+    sent: Counter[PeerId] = field(default_factory=Counter)
+
+
 class Wiring(Dialler, Protocol):
     """What the mesh needs of the network below it."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has passed so far."""
 
     @property
     def address(self) -> str:
@@ -90,7 +101,7 @@ class Mesh:
         book: AddressBook | None = None,
     ) -> None:
         self._dialler = dialler
-        self._blobs = blobs
+        self.swarm = Swarm(dialler.peer, dialler, blobs, limits.piece, limits.blob_streams, tasks)
         self._limits = limits
         self._tasks = tasks
         self._dialling = Dialling(dialler, self, addresses, book or AddressBook(), limits, tasks)
@@ -102,7 +113,6 @@ class Mesh:
         self._talking: defaultdict[PeerId, list[Channel]] = defaultdict(list)
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
-        self._serving: Counter[PeerId] = Counter()
         self._arrivals: dict[PeerId, Budget] = {}
 
     @property
@@ -162,8 +172,8 @@ class Mesh:
                 address=self._dialling.address_of(peer),
                 is_connected=peer in self._links,
                 latency=self._links[peer].latency if peer in self._links else None,
-                received=0,
-                sent=0,
+                received=self._dialler.traffic.received[peer],
+                sent=self._dialler.traffic.sent[peer],
                 refused_for=max(0.0, self._refused.get(peer, 0.0) - now),
             )
             for peer in sorted(self._admitted)
@@ -175,53 +185,20 @@ class Mesh:
         # There may be streams without a link: blobs, and a control stream that is not accepted yet.
         self._tasks.start_soon(self._dialler.hang_up, peer)
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-        """Stream a blob of exactly `size` bytes into a file and check its digest.
-
-        Raises FetchFailed, which names peer and cause; there is no file then.
-        """
-        if peer not in self._links:
-            raise FetchFailed(f"{peer}: not connected")
-        send, receive = anyio.create_memory_object_stream[bytes | FetchFailed](_AHEAD)
-        # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
-        self._tasks.start_soon(self._pump, peer, unbase64url(digest, 32), size, send)
-        try:
-            async with receive, aclosing(_parts(receive)) as parts:
-                await write_verified(parts, digest, out)
-        except FetchFailed as failed:
-            raise FetchFailed(f"{peer}: {failed}") from failed
-
-    async def _pump(
-        self, peer: PeerId, name: bytes, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
-    ) -> None:
-        channel = None
-        # The reading end is closed when nobody wants the blob any more.
-        with send, suppress(anyio.BrokenResourceError):
-            try:
-                channel = await self._dialler.open(peer, BLOB)
-                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as parts:
-                    async for part in parts:
-                        await send.send(part)
-            except (Lost, FetchFailed) as error:
-                await send.send(FetchFailed(str(error)))
-            finally:
-                if channel is not None:
-                    await channel.reset()
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+        """Get all pieces that a blob lacks from the sources that are connected. Raises FetchFailed, OSError."""
+        connected = tuple(source for source in sources if source in self._links)
+        if not connected:
+            for source in sources:
+                blame(source, "not connected")
+            raise FetchFailed("no source is connected")
+        await self.swarm.fetch(partial, connected, blame)
 
     async def on_blob(self, channel: Channel) -> None:
-        """Serve a blob on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
-        peer = channel.peer
-        if not self.is_welcome(peer):
+        """Serve blobs on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
+        if not self.is_welcome(channel.peer):
             return await channel.abort()
-        if self._serving[peer] >= self._limits.blob_streams:
-            return await channel.reset()
-        self._serving[peer] += 1
-        try:
-            await serve_blob(channel, self._blobs, self._limits.piece)
-            await channel.finish()
-        finally:
-            self._serving -= Counter([peer])
-        return None
+        return await self.swarm.serve(channel)
 
     async def on_control(self, channel: Channel) -> None:
         """Talk on a control stream that an admitted peer opened, unless one of our own has precedence."""
@@ -289,6 +266,7 @@ class Mesh:
             log.info("connected to %s", link.peer, extra={"remote": link.peer})
             await link.run(self._inbox)
             del self._links[link.peer]
+            self.swarm.on_gone(link.peer)
             await self._close(channel)
             log.info("disconnected from %s: %s", link.peer, link.reason, extra={"remote": link.peer})
             if link.has_misbehaved:
@@ -321,10 +299,3 @@ class Mesh:
         if not self.is_welcome(link.peer):
             raise Lost("is refused")
         self._links[link.peer] = link
-
-
-async def _parts(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
-    async for part in received:
-        if isinstance(part, FetchFailed):
-            raise part
-        yield part

@@ -1,10 +1,11 @@
 """The transport port: frames and blobs between roster members, trusted for nothing (SPEC.md)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from node.partial import Partial
+from node.pieces import Pieces
 from protocol.ids import Digest, PeerId
 
 MAX_FRAME = 64 * 1024
@@ -58,11 +59,39 @@ class Contact:
     """Seconds for which it is still refused because it misbehaved; 0 when it is not."""
 
 
+class Held(Protocol):
+    """What a node has of a blob, all or a part."""
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """What its pieces are, once that is known."""
+
+    @property
+    def have(self) -> int:
+        """How many pieces are here."""
+
+    def bits(self) -> bytes:
+        """Which, one bit each."""
+
+    def has(self, index: int) -> bool:
+        """Whether a piece is here; for any number."""
+
+    def read(self, index: int) -> bytes | None:
+        """The bytes of a piece that is here, or None when they have rotted; blocks. Raises OSError."""
+
+
 class BlobSource(Protocol):
     """Where a transport finds the blobs it may serve."""
 
-    def whole(self, digest: Digest) -> Path | None:
-        """The file of a blob whose bytes are right now the ones its digest names, or None. Blocks to read it."""
+    async def held(self, digest: Digest) -> Held | None:
+        """What is here of a blob, or None."""
+
+    async def grown(self) -> None:
+        """Wait until there is more of some blob."""
+
+
+Blame = Callable[[PeerId, str], None]
+"""Is told which source failed, and why."""
 
 
 class Transport(Protocol):
@@ -88,8 +117,13 @@ class Transport(Protocol):
     def inbound(self) -> AsyncIterator[Inbound]:
         """What arrives, in order, from a bounded queue: a peer that floods waits, others do not."""
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-        """Stream a blob of exactly `size` bytes into a file and check its digest. Raises FetchFailed."""
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+        """Get all pieces that a blob lacks, each checked before it is kept, from several sources at once.
+
+        sources: the likeliest first; of the others, which may be fetching it as well, each takes a share of it.
+        Raises FetchFailed when nobody is left to ask, and OSError when the disk does not take them. What has come
+        by then, or when it is cancelled, stays.
+        """
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""

@@ -1,4 +1,4 @@
-"""The transport over libp2p: TCP, Noise and Yamux; with doorway the only importer of libp2p (SPEC.md, Three places).
+"""The transport over libp2p: TCP, Noise and Yamux; with doorway, session and muxer the only importer of libp2p.
 
 Runs on trio alone, as libp2p does.
 """
@@ -19,14 +19,13 @@ from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
 from libp2p.network.config import ConnectionConfig, RetryConfig
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
 from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.security_multistream import SecurityMultistream
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
@@ -34,7 +33,6 @@ from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
 from node.net.dialling import Addresses
 from node.net.doorway import (
-    BoundedYamux,
     Noise,
     Porch,
     answered,
@@ -48,7 +46,8 @@ from node.net.doorway import (
 from node.net.exchange import Lost
 from node.net.lean import Eager
 from node.net.listening import bind_failure
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
+from node.net.muxer import YAMUX, Muxer
 from node.net.transport import BlobSource
 from protocol.ids import PeerId
 
@@ -75,33 +74,41 @@ class OtherPeer(Lost):
 class Pipe:
     """A libp2p stream whose many ways to fail are one: Lost."""
 
-    def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
+    def __init__(self, host: IHost, stream: INetStream, stall: float, traffic: Traffic) -> None:
         self._host = host
         self._stream = stream
         self._stream._state_lock = Eager()  # type: ignore[attr-defined]
         self._stall = stall
+        self._traffic = traffic
+        self._peer = PeerId(str(stream.muxed_conn.peer_id))
+        assert isinstance(stream.muxed_conn, Muxer)
+        self._muxer: Muxer = stream.muxed_conn
+        # Past libp2p's own stream, which takes locks and steps for each call; it still opens, closes and resets.
+        self._muxed: YamuxStream = stream.muxed_stream  # type: ignore[attr-defined]
 
     @property
     def peer(self) -> PeerId:
         """Who is at the other end, as Noise has proved."""
-        return PeerId(str(self._stream.muxed_conn.peer_id))
+        return self._peer
 
     async def read(self, limit: int, within: float) -> bytes:
         """Up to `limit` bytes, b"" at the end. Raises Lost, also when nothing came `within` seconds."""
         with anyio.move_on_after(within):
             try:
-                return await self._stream.read(limit)
-            except StreamEOF:
-                return b""
+                data = await self._muxer.read_some(self._muxed, limit)
+                self._traffic.received[self._peer] += len(data)
+                return data
             except Exception as error:  # Libp2p raises a dozen types: all mean the stream is gone.
                 raise Lost(cause(error)) from error
         raise Lost(f"sent nothing for {within:g} s")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send all of it. Raises Lost, also when the peer does not take it within the stall time."""
         with anyio.move_on_after(self._stall):
             try:
-                return await self._stream.write(data)
+                await self._muxer.write_all(self._muxed, data)
+                self._traffic.sent[self._peer] += len(data)
+                return
             except trio.Cancelled:
                 # Half a Noise message may be on its way: nothing readable can follow it on this connection.
                 await self.abort()
@@ -150,6 +157,7 @@ class Host:
         self._keys = create_new_key_pair(secret)
         self._listen = listen
         self._limits = limits
+        self.traffic = Traffic()
         self._running: IHost | None = None
 
     @property
@@ -184,7 +192,8 @@ class Host:
             raise Lost("not connected")
         with anyio.move_on_after(self._limits.dial):
             try:
-                return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
+                stream = await host.new_stream(who, [TProtocol(protocol)])
+                return Pipe(host, stream, self._limits.stall, self.traffic)
             except Exception as error:  # As in dial.
                 raise Lost(cause(error)) from error
         await forget(host, who)
@@ -239,7 +248,7 @@ class Host:
             key_pair=self._keys,
             # The defaults also accept plaintext, and Mplex.
             sec_opt={NOISE: Noise(self._keys, create_noise_keys().private_key, mesh.may_arrive)},
-            muxer_opt={TProtocol(YAMUX): BoundedYamux},
+            muxer_opt={YAMUX: Muxer},
             transports=[Porch(limits)],
             listen_addrs=[self._listen],
             connection_config=ConnectionConfig(inbound_upgrade_timeout=limits.handshake),
@@ -266,7 +275,7 @@ class Host:
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
         async def handler(stream: INetStream) -> None:
-            pipe = Pipe(host, stream, self._limits.stall)
+            pipe = Pipe(host, stream, self._limits.stall, self.traffic)
             try:
                 await serve(pipe)
             except Lost as lost:

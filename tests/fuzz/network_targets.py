@@ -1,10 +1,7 @@
 """Targets for what comes from peers below the messages, and for the localnet's own endpoints."""
 
 import contextlib
-from collections.abc import Coroutine
 from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from ledger.hiero import transaction_pb2
@@ -20,11 +17,11 @@ from ledger.localnet.rest_query import (
     select,
 )
 from ledger.localnet.state import OPERATOR, Ledger
-from node.net.exchange import Lost, request_blob, serve_blob
+from node.net.exchange import ANSWER, REQUEST, Lost, NotHere, parse_answer, parse_request
 from node.net.frames import BadFrame, Budget, Deframer, encoded
 from node.net.transport import MAX_FRAME, FetchFailed
-from protocol.ids import Digest
-from tests.fuzz.target import Target, file_with, finish, workplace
+from protocol.ids import unbase64url
+from tests.fuzz.target import Target, file_with, workplace
 from tests.ledger.localnet_bodies import (
     KEY,
     NOW,
@@ -36,8 +33,6 @@ from tests.ledger.localnet_bodies import (
     topic_body,
     transfer_body,
 )
-
-T = TypeVar("T")
 
 
 def check_frames(data: bytes) -> None:
@@ -87,67 +82,28 @@ def check_budget(data: bytes) -> None:
 # ---- blobs ----
 
 
-class Scripted:
-    """A stream whose other end has said everything already; it is never waited for."""
-
-    def __init__(self, said: bytes) -> None:
-        self.written = bytearray()
-        self._said = said
-        self._cut = 1 + (said[-1] if said else 0) * 257
-
-    async def read(self, limit: int, within: float) -> bytes:
-        assert 0 < limit <= 65_536, "more asked for than is ever handled at once"
-        part, self._said = self._said[: min(limit, self._cut)], self._said[min(limit, self._cut) :]
-        return part
-
-    async def write(self, data: bytes) -> None:
-        self.written += data
-
-
-def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    raise AssertionError("it waited")
-
-
 SIZE = 1_000
 
 
 def check_blob_answer(data: bytes) -> None:
-    """A peer's answer is a blob of exactly the size that was asked for, or a failure."""
-    stream, got = Scripted(data), bytearray()
-
-    async def ask() -> None:
-        async for part in request_blob(stream, bytes(32), SIZE, 1.0):
-            got.extend(part)
-            assert len(got) <= SIZE
-
-    try:
-        at_once(ask())
-    except (Lost, FetchFailed):
-        assert len(got) < SIZE
-    else:
-        assert bytes(got) == data[9 : 9 + SIZE]
-    assert stream.written == bytes(32)
-
-
-class _Empty:
-    def path_of(self, digest: Digest) -> Path | None:
-        assert len(digest) == 43
-        return None
-
-    whole = path_of
+    """An answer promises exactly as many bytes as were asked for, or at most as many, or it is a failure."""
+    raw = data[: ANSWER.size]
+    if len(raw) == ANSWER.size:
+        for limit, exact in ((SIZE, None), (SIZE, SIZE)):
+            with contextlib.suppress(NotHere, FetchFailed):
+                length = parse_answer(raw, limit, exact)
+                assert 0 <= length <= limit
+                assert exact is None or length == exact
+                assert raw == ANSWER.pack(0, length)
 
 
 def check_blob_request(data: bytes) -> None:
-    """A request is 32 bytes; whatever they are, the answer is nine."""
-    stream = Scripted(data)
-    with contextlib.suppress(Lost):
-        finish(serve_blob(stream, _Empty(), 1.0))
-    assert stream.written == (b"\1" + bytes(8) if len(data) >= 32 else b"")
+    """A request of 37 bytes is one of three kinds, about one digest and one number, or the stream is over."""
+    raw = data[: REQUEST.size]
+    if len(raw) == REQUEST.size:
+        with contextlib.suppress(Lost):
+            kind, digest, number = parse_request(raw)
+            assert REQUEST.pack(kind, unbase64url(digest, 32), number) == raw
 
 
 # ---- the localnet ----
@@ -241,6 +197,10 @@ def localnet_journal_seeds() -> list[bytes]:
     return [path.read_bytes(), b""]
 
 
+def request_seeds() -> list[bytes]:
+    return [REQUEST.pack(kind, bytes(32), 7) for kind in range(4)]
+
+
 KEY_MESSAGE = KEY.public_key()._to_proto()
 
 TARGETS = (
@@ -249,9 +209,15 @@ TARGETS = (
     Target(
         "blob-answer",
         check_blob_answer,
-        lambda: [b"\0" + SIZE.to_bytes(8, "big") + bytes(SIZE), b"\1" + bytes(8)],
+        lambda: [ANSWER.pack(0, SIZE), ANSWER.pack(1, 0)],
     ),
-    Target("blob-request", check_blob_request, lambda: [bytes(32)], (), 0.5),
+    Target(
+        "blob-request",
+        check_blob_request,
+        lambda: [REQUEST.pack(kind, bytes(32), 7) for kind in range(4)],
+        (),
+        0.5,
+    ),
     Target("transaction", check_transaction, transaction_seeds, (b"\x08", b"\x12", b"\x1a", b"\x2a"), 0.3),
     Target(
         "query", check_query, query_seeds, (b"limit=", b"&order=", b"gt:", b"sequencenumber=", b"%00"), 1.5

@@ -12,16 +12,18 @@ import trio
 from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.control import Limits
-from node.net.exchange import Lost
+from node.net.exchange import ANSWER, REQUEST, Lost
 from node.net.mesh import BLOB, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame
 from node.net.wire import open_wire
+from node.pieces import Wanted
 from protocol.errors import Invalid
 from protocol.ids import PeerId, digest_of
 from protocol.messages import parse_message
 from tests.fuzz.batches import talkers
 from tests.fuzz.hostile import Door
 from tests.fuzz.topic_targets import message_seeds
+from tests.node.test_transport_contract import fetched
 
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
 NODE, LIAR = (identity_of(hashlib.sha256(f"liar {n}".encode()).digest()) for n in range(2))
@@ -31,20 +33,20 @@ LIMITS = Limits(ping=0.1, piece=0.5, stall=1.0, arrivals=10_000.0, knocks=10_000
 
 def lies(random: Random) -> list[bytes]:
     """Answers to a request for DATA, none of which is right; the last one never ends."""
-    right = b"\0" + len(DATA).to_bytes(8, "big")
+    right = ANSWER.pack(0, len(DATA))
     changed = bytearray(DATA)
     changed[random.randrange(len(DATA))] ^= 1 << random.randrange(8)
     return [
         b"",
         random.randbytes(random.randrange(1, 60)),
-        b"\1" + bytes(8),
+        ANSWER.pack(1, 0),
         b"\2" + right[1:] + DATA,
-        right[: random.randrange(9)],
+        right[: random.randrange(len(right))],
         right + DATA[: random.randrange(len(DATA))],
         right + bytes(changed),
-        b"\0" + (len(DATA) + random.choice((-1, 1))).to_bytes(8, "big") + DATA,
-        b"\0" + (2**64 - 1).to_bytes(8, "big") + DATA,
-        b"\0" + bytes(8),
+        ANSWER.pack(0, len(DATA) + random.choice((-1, 1))) + DATA,
+        ANSWER.pack(0, 2**32 - 1) + DATA,
+        ANSWER.pack(0, 0),
         right + bytes(changed) + random.randbytes(200_000),
     ]
 
@@ -59,7 +61,7 @@ class Script:
     async def serve(self, channel: Channel) -> None:
         """Hear half of the request or all of it, answer, and break off in one way or another."""
         random = self._random
-        await channel.read(random.choice((1, 32)), 1.0)
+        await channel.read(random.choice((1, REQUEST.size)), 1.0)
         self.answered += 1
         answer = random.choice(lies(random))
         size = random.choice((7, 65_536))
@@ -83,12 +85,10 @@ async def run_lies(directory: Path, count: int) -> None:
         node.admit(frozenset({LIAR.peer}))
         liar.admit(frozenset({NODE.peer}))
         assert await anext(node.inbound()) == Connected(LIAR.peer)
-        for number in range(count):
-            out = directory / f"out-{number}"
+        wanted = Wanted(digest_of(DATA), len(DATA), None)
+        while script.answered < count:
             with pytest.raises(FetchFailed):
-                await node.fetch(LIAR.peer, digest_of(DATA), len(DATA), out)
-            assert not out.exists()
-        assert script.answered == count
+                await fetched(node, Blobs(directory / "node"), (LIAR.peer,), wanted)
         assert node.send(LIAR.peer, b"the control stream lives")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.blobs import BadBlob, Blobs
+from node.blobs import Blobs
 from protocol.ids import Digest, digest_of
 
 
@@ -48,24 +48,6 @@ def test_an_unknown_digest_is_not_there(tmp_path: Path) -> None:
 def test_a_text_that_is_no_digest_never_becomes_a_path(tmp_path: Path, text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  (base64 raises several messages)
         Blobs(tmp_path).path_of(Digest(text))
-
-
-def test_an_adopted_file_is_the_blob(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
-    temporary = blobs.new_temp()
-    temporary.write_bytes(b"fetched")
-    path = blobs.adopt_file(temporary, digest_of(b"fetched"))
-    assert path == blobs.path_of(digest_of(b"fetched"))
-    assert files(tmp_path) == [path.name]
-
-
-def test_a_file_with_other_bytes_is_not_adopted(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
-    temporary = blobs.new_temp()
-    temporary.write_bytes(b"others")
-    with pytest.raises(BadBlob, match=digest_of(b"fetched")):
-        blobs.adopt_file(temporary, digest_of(b"fetched"))
-    assert files(tmp_path) == []
 
 
 def test_names_do_not_need_a_case_sensitive_file_system(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from libp2p.peer.id import ID
 from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.control import Limits
-from node.net.doorway import FRAME_RATE, MAX_STREAMS, MAX_UNREAD
 from node.net.exchange import Lost
 from node.net.mesh import CONTROL
+from node.net.muxer import FRAME_RATE, MAX_STREAMS, MAX_UNREAD
 from node.net.transport import Connected
 from node.net.wire import Wire, open_wire
 from protocol.ids import PeerId

@@ -28,7 +28,9 @@ from node.net.frames import KEEPALIVE, encoded
 from node.net.mesh import CONTROL, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
 from node.net.wire import Wire, open_wire
+from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of
+from tests.node.test_transport_contract import fetched
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
@@ -250,15 +252,17 @@ def test_garbage_on_the_port_does_no_harm(tmp_path: Path, garbage: bytes) -> Non
 
 def test_a_blob_source_that_raises_stops_nothing(tmp_path: Path) -> None:
     class Broken:
-        def whole(self, digest: Digest) -> Path | None:
+        async def held(self, digest: Digest) -> None:
             raise RuntimeError("a bug of ours")
 
     async def scenario() -> None:
         async with pair(tmp_path) as (one, other, _):
-            other._blobs = Broken()
+            other.swarm.blobs = Broken()
             for _ in range(3):
                 with pytest.raises(FetchFailed):
-                    await one.fetch(other.peer, digest_of(b"x"), 1, tmp_path / "out")
+                    await fetched(
+                        one, Blobs(tmp_path / "first"), (other.peer,), Wanted(digest_of(b"x"), 1, None)
+                    )
             await assert_talks(one, other)
             await assert_talks(other, one)
 
@@ -398,15 +402,14 @@ def test_a_fetch_that_is_cancelled_leaves_the_connection_whole(tmp_path: Path) -
         async with pair(tmp_path, Limits(ping=0.1, blob_streams=13)) as (one, other, blobs):
             data = hashlib.shake_128(b"weights").digest(20_000_000)
             digest = blobs.put(data)
-            out = tmp_path / "out"
+            wanted = Wanted(digest, len(data), blobs.pieces_of(digest))
             for n in range(12):
+                mine = Blobs(tmp_path / str(n))
                 with anyio.move_on_after(0.005 * n) as scope:
-                    await one.fetch(other.peer, digest, len(data), out)
-                assert out.exists() is not scope.cancelled_caught
-                out.unlink(missing_ok=True)
+                    await fetched(one, mine, (other.peer,), wanted)
+                assert (mine.path_of(digest) is None) is scope.cancelled_caught
             await assert_talks(one, other)
-            await one.fetch(other.peer, digest, len(data), out)
-            assert out.read_bytes() == data
+            assert await fetched(one, Blobs(tmp_path / "last"), (other.peer,), wanted) == data
 
     play(scenario)
 
@@ -415,7 +418,7 @@ def test_a_peer_serves_so_many_blobs_at_once_and_no_more(tmp_path: Path) -> None
     async def scenario() -> None:
         async with pair(tmp_path, Limits(blob_streams=0)) as (one, other, blobs):
             with pytest.raises(FetchFailed):
-                await one.fetch(other.peer, blobs.put(b"x"), 1, tmp_path / "out")
+                await fetched(one, Blobs(tmp_path / "first"), (other.peer,), Wanted(blobs.put(b"x"), 1, None))
             await assert_talks(one, other)
 
     play(scenario)
