@@ -58,6 +58,7 @@ from protocol.view import (
     TrainingFailed,
     View,
     Work,
+    kind_of,
 )
 
 MAX_FAILURES = 2
@@ -345,6 +346,9 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
     if state is None:
         raise Ignore("a signature without a run")
     match body:
+        case PassBody() | PresentBody() if state.open is None or body.round != state.open.number:
+            # After an outage a whole backlog is read at once: what was due in each of its rounds helps nobody.
+            raise Ignore(f"our {kind_of(body)} in round {body.round} comes too late")
         case PassBody():
             return view, (Submit(PassRecord(body=body, sig=signature)),)
         case PresentBody():

@@ -217,8 +217,8 @@ class World:
 
     @property
     def endings(self) -> Counter[str]:
-        """How rounds ended."""
-        return self.invariants.endings
+        """How rounds ended, but for those in which founders passed so that others could join."""
+        return self.invariants.endings - Counter({"passed": self._founded})
 
     @property
     def rounds(self) -> int:

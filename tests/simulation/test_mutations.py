@@ -53,7 +53,7 @@ def test_a_tally_that_asks_for_no_approvals_by_others(monkeypatch):
         return tally(count, params.model_copy(update={"min_approvals": 0}))
 
     in_all(monkeypatch, "tally", lone, ("fold", "duties", "ahead", "rounds", "rules"))
-    broken({"accepted implies an honest approval"}, setup=LONG)
+    broken({"accepted implies an honest approval"}, setup=Setup(peers=4, rounds=8, byzantine=1))
 
 
 def test_evidence_that_says_the_same_twice(monkeypatch):
