@@ -21,6 +21,7 @@ from protocol.parse import Record
 from protocol.records import AddressBody, PassBody, PresentBody
 from protocol.rules import choice_for
 from protocol.signing import sign
+from protocol.state import RunState
 from protocol.step import step
 from protocol.timing import alarm
 from protocol.view import (
@@ -126,7 +127,8 @@ class Core:
         # With the very time that `step` was given: a later one could miss what fell due in between.
         self.due = alarm(self.view, now)
         self._observer.on_step(before, self.view, event, now)
-        admission = self._admission() if self.view.state is not before.state else ()
+        is_new = self.view.live and (not before.live or _is_other_circle(before.state, self.view.state))
+        admission = self._admission() if is_new else ()  # nobody is talked to before the topic has been read
         return Outcome((*admission, *self._commands(effects)))
 
     def _commands(self, effects: Effects) -> tuple[Command, ...]:
@@ -169,6 +171,17 @@ class Core:
         if isinstance(effect, Train):
             return effect.round > last and effect == self._training
         return effect.round >= last  # a late vote still has its credit
+
+
+def _is_other_circle(before: RunState | None, after: RunState | None) -> bool:
+    """Whether who belongs to the run, or where they listen, may have changed."""
+    if before is None or after is None:
+        return after is not before
+    circle = (before.roster, before.seats, before.whereabouts)
+    return any(
+        old is not new
+        for old, new in zip(circle, (after.roster, after.seats, after.whereabouts), strict=True)
+    )
 
 
 def received(sender: PeerId, frame: bytes) -> Received | Drop:

@@ -1,5 +1,6 @@
 """One participant's daemon: opens what a node acts with, and runs the driver until it is told to stop."""
 
+import gc
 import tempfile
 import time
 from contextlib import AbstractAsyncContextManager
@@ -95,6 +96,9 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
                 observer=view.observer,
                 announced=config.network.announce,
             )
+            # What was loaded by now stays, and need not be looked through again and again.
+            gc.collect()
+            gc.freeze()
             await Driver(means).run()
 
 

@@ -65,6 +65,13 @@ class Journal:
             raise JournalError(f"the journal {path} is damaged: {shown(health)}; {_REMEDY}")
         return cls(database, path)
 
+    @classmethod
+    def in_memory(cls) -> "Journal":
+        """One without a file, for simulations: it outlives simulated crashes alone."""
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        database.execute(_SCHEMA)
+        return cls(database, Path(":memory:"))
+
     def close(self) -> None:
         """Close the file; the journal is not used afterwards."""
         self._database.close()

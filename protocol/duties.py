@@ -5,6 +5,7 @@ advance           everything that is due and not yet under way
   announce        say where we listen
   take_turn       train when it is our turn; say that we are back
   cast_vote       fetch, compare, vote
+  tell            say how we voted
   decide          submit the verdict
   reach_topic     put our own vote or proposal on the topic
   close           close the round after its deadline
@@ -12,11 +13,12 @@ advance           everything that is due and not yet under way
   pay, accuse     money and faults (treasurer.py)
 """
 
+from bisect import bisect
 from dataclasses import replace
 
-from protocol.ahead import train_ahead
+from protocol.ahead import next_proposer, train_ahead
 from protocol.errors import Ignore
-from protocol.ids import Digest, Nanoseconds, Ppm, Round
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
 from protocol.messages import Choice, Contributor, ProposalBody, VoteBody
 from protocol.parse import Record
 from protocol.records import (
@@ -32,9 +34,12 @@ from protocol.records import (
 from protocol.rounds import counted_choices, is_undrawn
 from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
-from protocol.timing import announce_time, close_time, last_call, topic_time, verdict_time
+from protocol.timing import announce_time, close_time, last_call, tell_time, topic_time, verdict_time
 from protocol.treasurer import accuse, pay
-from protocol.view import Adopt, Effects, Fetch, Score, Sign, Submit, Train, Trained, View
+from protocol.view import Adopt, Effects, Fetch, Score, Send, Sign, Submit, Train, Trained, View
+
+MAX_SOURCES = 64
+"""Peers that are asked for the head: enough for all of most rosters."""
 
 
 def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
@@ -50,7 +55,7 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
         effects += more
     if state.open is None or place not in state.seated:
         return view, effects
-    for part in (announce, take_turn, cast_vote, decide, reach_topic, close):
+    for part in (announce, take_turn, cast_vote, tell, decide, reach_topic, close):
         view, more = part(view, state, state.open, place, now)
         effects += more
     view, more = train_ahead(view, state, state.open, place)
@@ -60,7 +65,9 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
 def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Effects]:
     """Have the head's blob, and let the learner know of it."""
     if state.head not in view.blobs:
-        blob = Fetch(state.head, state.head_size, state.peers_of(state.seated), state.head_pieces)
+        if is_fetching(view, state.head, now):
+            return view, ()
+        blob = Fetch(state.head, state.head_size, holders_of_head(view, state), state.head_pieces)
         return fetch(view, blob, now)
     if view.adopted == state.head:
         return view, ()
@@ -68,9 +75,27 @@ def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Ef
     return replace(view, adopted=state.head), (Adopt(done, state.head),)
 
 
+def holders_of_head(view: View, state: RunState) -> tuple[PeerId, ...]:
+    """Who may have the head, the likeliest first: who made or compared the latest candidate; then our neighbours.
+
+    Each has other neighbours, so that not all of a large roster ask the same few.
+    """
+    last, place, seated = state.last, view.place or 0, sorted(state.seated)
+    known = [] if last is None else [last.proposer, *(vote.body.voter for vote in last.votes)]
+    start = bisect(seated, place)
+    near = (*seated[start:], *seated[:start])[:MAX_SOURCES]
+    places = [each for each in known if each in state.seated and each != place]
+    return tuple(state.roster[each].peer for each in dict.fromkeys((*places, *near)))[:MAX_SOURCES]
+
+
+def is_fetching(view: View, digest: Digest, now: Nanoseconds) -> bool:
+    """Whether a blob is on its way, or has just failed to come."""
+    return digest in view.fetching or now < view.retry_at
+
+
 def fetch(view: View, blob: Fetch, now: Nanoseconds) -> tuple[View, Effects]:
     """Ask for a blob, unless that is under way or has just failed."""
-    if blob.digest in view.fetching or now < view.retry_at:
+    if is_fetching(view, blob.digest, now):
         return view, ()
     others = tuple(dict.fromkeys(peer for peer in blob.sources if peer != view.peer))
     return replace(view, fetching=view.fetching | {blob.digest}), (replace(blob, sources=others),)
@@ -93,6 +118,7 @@ def take_turn(
         return view, (Train(current.number, state.head),)
     if ahead.trained is None:
         return view, ()  # our learner is at it
+    view = replace(view, work=replace(view.work, turn_signed=True))
     return view, (Sign(proposal_body(state, current, place, ahead.trained)),)
 
 
@@ -148,11 +174,35 @@ def cast_vote(
         return replace(view, work=replace(work, busy=True)), (Sign(body),)
     if candidate in view.blobs:
         return view, ()
+    if is_fetching(view, candidate, now):
+        return view, ()
     # Whoever has voted has all of it; the others may have pieces of it by now.
     voters = [vote.body.voter for vote in work.votes]
     sources = dict.fromkeys((current.proposer, *voters, *sorted(current.members)))
     peers = tuple(state.roster[source].peer for source in sources)
     return fetch(view, Fetch(candidate, proposal.body.size, peers, proposal.body.pieces), now)
+
+
+def tell(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Tell our vote to who submits the verdict and who bets on it; after a back-off without one, to all.
+
+    The verdict has all votes: to tell everybody at once would cost each round n x n messages, and gain nothing.
+    """
+    work = view.work
+    own = next((vote for vote in work.votes if vote.body.voter == place), None)
+    if own is None or place == current.proposer or work.told_all:
+        return view, ()
+    hearers = current.members if state.params.committee_size else state.seated
+    at_once = hearers & {current.proposer, next_proposer(state, current)}
+    if work.told_at is None:
+        work, places = replace(work, told_at=now), at_once
+    elif now >= tell_time(view, state):
+        work, places = replace(work, told_all=True), hearers - at_once
+    else:
+        return view, ()
+    return replace(view, work=work), (Send(own, state.peers_of(places - {place})),)
 
 
 def decide(

@@ -6,6 +6,9 @@ read(state, topic, raw, stamp, found)    parse, then
 lookup(state, record, stamp)             which transfers the reader must look up before: `found`
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import singledispatch
 
@@ -58,8 +61,27 @@ Found = tuple[Transfer, ...]
 """What a reader found on the mirror for the lookup of a record."""
 
 
+Folder = Callable[[RunState | None, TopicId, bytes, Stamp, Found], RunState]
+"""What `fold_record` says, from wherever it knows it."""
+
+
 def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found: Found = ()) -> RunState:
     """The state after one topic message. Raises Ignore or Invalid when the message has no effect."""
+    return _folder.get()(state, topic, raw, stamp, found)
+
+
+@contextmanager
+def folded_by(folder: Folder) -> Iterator[None]:
+    """Within this context `read` asks another folder, which answers as `fold_record` does, if from memory."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def fold_record(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found: Found) -> RunState:
+    """The state after one topic message, found out here and now. Raises Ignore or Invalid."""
     record = parse_record(raw)
     if state is None:
         if not isinstance(record, Genesis):
@@ -68,6 +90,9 @@ def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found
             raise Invalid(f"a genesis written for topic {record.topic}")
         return begin(record, stamp)
     return apply(state, record, stamp, found)
+
+
+_folder: ContextVar[Folder] = ContextVar("folder", default=fold_record)
 
 
 def lookup(state: RunState | None, record: Record, stamp: Stamp) -> Lookup | None:

@@ -1,7 +1,7 @@
 """What the fold knows: the state of a run between two records (SPEC.md, RunState)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from protocol.fields import canonical_json
@@ -136,13 +136,17 @@ class RunState:
     open: OpenRound | None
     """None once the run has ended."""
     last: ClosedRound | None
+    # What follows from the rest is found out once a state: all who have read as far ask for it again and again.
+    _places: dict[str, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _seated: list[frozenset[int]] = field(default_factory=list, init=False, compare=False, repr=False)
+    _staked: list[frozenset[int]] = field(default_factory=list, init=False, compare=False, repr=False)
+    _ranks: list[tuple[int, ...]] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def place_of(self, peer: str) -> int | None:
         """A peer's place in the roster, or None."""
-        for place, member in enumerate(self.roster):
-            if member.peer == peer:
-                return place
-        return None
+        if not self._places:
+            self._places.update((member.peer, place) for place, member in enumerate(self.roster))
+        return self._places.get(peer)
 
     def peers_of(self, places: Iterable[int]) -> tuple[PeerId, ...]:
         """The peers in some places, by place."""
@@ -155,7 +159,10 @@ class RunState:
     @property
     def seated(self) -> frozenset[int]:
         """Places of those who belong to the run now, active or not."""
-        return frozenset(range(len(self.roster))) - self.seats.vacant - self.seats.expelled
+        if not self._seated:
+            places = frozenset(range(len(self.roster)))
+            self._seated.append(places - self.seats.vacant - self.seats.expelled)
+        return self._seated[0]
 
     @property
     def staked(self) -> frozenset[int]:
@@ -163,9 +170,27 @@ class RunState:
 
         Else who pays a stake first, in a run that starts without any, would decide everything alone.
         """
-        seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
-        enough = frozenset(place for place in seated if stakes[place] >= least)
-        return enough if 2 * len(enough) > len(seated) else seated
+        if not self._staked:
+            seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
+            enough = frozenset(place for place in seated if stakes[place] >= least)
+            self._staked.append(enough if 2 * len(enough) > len(seated) else seated)
+        return self._staked[0]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """For each place, how many act before it in the open round (SPEC.md, step): its proposer first.
+
+        Then those who vote, by the order, then the others; last those whose place is newer than the order.
+        """
+        if not self._ranks:
+            assert self.open is not None, "nobody acts in a round that is not open"
+            members, order, first = self.open.members, self.order, self.order.index(self.open.proposer)
+            walk = sorted(order[first:] + order[:first], key=lambda place: place not in members)
+            ranks = [len(walk)] * len(self.roster)
+            for rank, place in enumerate(walk):
+                ranks[place] = rank
+            self._ranks.append(tuple(ranks))
+        return self._ranks[0]
 
     @property
     def rounds(self) -> int:

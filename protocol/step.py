@@ -35,6 +35,7 @@ from protocol.rounds import is_undrawn
 from protocol.state import OpenRound, RunState
 from protocol.treasurer import with_charge
 from protocol.view import (
+    Ahead,
     CaughtUp,
     Effects,
     Event,
@@ -116,14 +117,14 @@ def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
         return absorb_topic(view, state, state.open, is_undrawn(state, before)), ()
     effects = late_vote(view, state)
     view = notice_pass(view, state, event)
-    view = replace(view, ahead=still_good(view, state))
-    view = replace(view, work=Work(), blobs=view.blobs & ({state.head} | kept(view)))
-    return replay_early(view), effects
+    ahead = still_good(view, state)
+    blobs = view.blobs & ({state.head} | kept(view.work, ahead))
+    return replay_early(replace(view, ahead=ahead, work=Work(), blobs=blobs)), effects
 
 
-def kept(view: View) -> frozenset[Digest]:
+def kept(work: Work, ahead: Ahead | None) -> frozenset[Digest]:
     """The candidate just decided, which may be the head now, and the one we made ahead."""
-    proposal, ahead = view.work.proposal, view.ahead
+    proposal = work.proposal
     decided = set() if proposal is None else {proposal.body.candidate}
     own = set() if ahead is None or ahead.trained is None else {ahead.trained.candidate}
     return frozenset(decided | own)
@@ -159,7 +160,7 @@ def notice_pass(view: View, state: RunState, event: Recorded) -> View:
 def notice_proposal(view: View, proposal: Proposal) -> View:
     """Charge a proposer with a valid proposal that differs from the one we consider."""
     known = view.work.proposal
-    if known is None:
+    if known is None or known.body == proposal.body:
         return view
     return with_charge(view, known.body.proposer, signed_proposal(known), signed_proposal(proposal))
 
@@ -232,7 +233,8 @@ def with_vote(view: View, vote: Vote) -> View:
     """Keep a valid vote, the first of each voter; a different second one is evidence."""
     work = view.work
     for other in (*work.votes, *work.waiting):
-        if other.body.voter == vote.body.voter and other.body.round == vote.body.round:
+        is_of_one = other.body.voter == vote.body.voter and other.body.round == vote.body.round
+        if is_of_one and other.body != vote.body:
             view = with_charge(view, vote.body.voter, signed_vote(other), signed_vote(vote))
     is_early = view.state is not None and view.open is not None and is_undrawn(view.state, view.open)
     if work.proposal is None or is_early:
@@ -257,6 +259,8 @@ def keep_early(view: View, sender: PeerId, message: Message) -> View:
 
 def replay_early(view: View) -> View:
     """Receive what came too early; what turns out to be wrong by now is dropped."""
+    if not view.early:
+        return view
     early, view = view.early, replace(view, early=())
     for sender, message in early:
         try:
@@ -291,11 +295,14 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
     is_now = current.proposer == place and made == (current.number, state.head)
     if not (is_now or is_ahead):
         raise Ignore(f"a candidate for round {event.round}, which is over, or that has another head")
+    if is_now and view.work.turn_signed:
+        raise Ignore(f"another candidate for round {event.round}: a bet was made twice")
     if event.size > state.params.max_blob_bytes:
         return on_training_failed(view, TrainingFailed(event.round))
     view = replace(view, blobs=view.blobs | {event.candidate})
     if ahead is not None and not is_now:
         return replace(view, ahead=replace(ahead, trained=event)), ()
+    view = replace(view, work=replace(view.work, turn_signed=True))
     return view, (Sign(proposal_body(state, current, place, event)),)
 
 
@@ -306,10 +313,12 @@ def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects
         return replace(view, ahead=replace(ahead, failed=True)), ()
     if state is None or current is None or event.round != current.number:
         raise Ignore(f"a failed training for round {event.round}, which is over")
+    if view.work.turn_signed:
+        raise Ignore(f"a failed training for round {event.round}, whose turn is taken")
     failures = view.work.failures + 1
     if failures < MAX_FAILURES:
         return replace(view, work=replace(view.work, failures=failures, busy=False)), ()
-    view = replace(view, work=replace(view.work, failures=failures))
+    view = replace(view, work=replace(view.work, failures=failures, turn_signed=True))
     return view, (Sign(PassBody(run=state.run, round=current.number)),)
 
 
@@ -357,13 +366,7 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
-            return with_vote(view, vote), (Send(vote, others(view, voters_of(state))),)
-
-
-def voters_of(state: RunState) -> frozenset[int]:
-    """Who is told of our vote: all members, or the committee where there is one."""
-    assert state.open is not None
-    return state.open.members if state.params.committee_size else state.seated
+            return with_vote(view, vote), ()  # `tell` says it
 
 
 def others(view: View, places: frozenset[int]) -> tuple[PeerId, ...]:

@@ -268,6 +268,12 @@ class Work:
     """Our learner is at it, or our signature is."""
     failures: int = 0
     """How often our learner has failed in this round."""
+    turn_signed: bool = False
+    """Our proposal or pass is being signed, or was: what else our learner made for this turn is not wanted."""
+    told_at: Nanoseconds | None = None
+    """When we told those of our vote who need it at once."""
+    told_all: bool = False
+    """Whether the others have been told, too."""
     decided_at: Nanoseconds | None = None
     """When we first saw a tally that nothing can turn."""
     verdict_sent: Nanoseconds | None = None

@@ -20,10 +20,11 @@ MAY_IMPORT = {
 PURE = {
     "base58",
     "binascii",
+    "bisect",
     "coincurve",
     "collections.abc",
     "contextlib",
-    "contextvars",  # in signing alone: who checks a signature, not what the answer is
+    "contextvars",  # in signing and fold alone: who finds an answer out, not what it is
     "dataclasses",
     "enum",
     "functools",

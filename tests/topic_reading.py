@@ -1,6 +1,6 @@
 """A topic as it is on the mirror, message by message: what each of them did to the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.chunks import History
 from ledger.lookup import MirrorTransfers, found_for
@@ -28,20 +28,32 @@ class Told:
         return self.error is not None and not isinstance(self.error, Ignore)
 
 
-async def read_whole(mirror: Mirror, topic: TopicId) -> list[Told]:
-    """All messages of a topic that holds a run, verified."""
-    pieces, transfers = History(topic), MirrorTransfers(mirror)
-    state: RunState | None = None
-    found: list[Told] = []
-    async for entry in mirror.messages(topic, 0):
-        for message in pieces.add(entry):
-            if not isinstance(message, TopicMessage):
-                continue
-            error = None
-            named = await found_for(transfers, state, message.body, message.stamp)
-            try:
-                state = read(state, topic, message.body, message.stamp, named)
-            except ProtocolError as reason:
-                error = reason
-            found.append(Told(message, state, error))
-    return found
+@dataclass
+class Topic:
+    """A topic that holds a run, read as far as it was when it was last looked at."""
+
+    id: TopicId
+    pieces: History = field(init=False)
+    told: list[Told] = field(default_factory=list)
+    """Its messages, verified."""
+
+    def __post_init__(self) -> None:
+        self.pieces = History(self.id)
+
+    async def read(self, mirror: Mirror) -> list[Told]:
+        """All its messages."""
+        transfers = MirrorTransfers(mirror)
+        async for entry in mirror.messages(self.id, self.pieces.sequence):
+            for message in self.pieces.add(entry):
+                if isinstance(message, TopicMessage):
+                    await self._take(message, transfers)
+        return self.told
+
+    async def _take(self, message: TopicMessage, transfers: MirrorTransfers) -> None:
+        state, error = self.told[-1].state if self.told else None, None
+        named = await found_for(transfers, state, message.body, message.stamp)
+        try:
+            state = read(state, self.id, message.body, message.stamp, named)
+        except ProtocolError as reason:
+            error = reason
+        self.told.append(Told(message, state, error))

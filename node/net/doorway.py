@@ -30,6 +30,7 @@ from multiaddr import Multiaddr
 from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.gate import Gate, origin_of
+from node.net.lean import Buffered
 from node.net.session import quickened
 from protocol.ids import PeerId
 
@@ -87,6 +88,10 @@ class Knock(ReadWriteCloser):
         return self._stream.get_remote_address()
 
 
+class _Ahead(Buffered, ReadWriteCloser):
+    """A socket's stream that is read in large parts."""
+
+
 class Porch(TCP):
     """TCP whose listeners pass a gate, and whose connections are knocks."""
 
@@ -98,14 +103,14 @@ class Porch(TCP):
         """Who answers is as unknown as who calls."""
         raw = await super().dial(maddr)
         assert isinstance(raw, RawConnection)
-        raw.stream = Knock(raw.stream)
+        raw.stream = Knock(_Ahead(raw.stream))
         return raw
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         """A listener that serves who gets through the gate."""
 
         async def serve(stream: ReadWriteCloser) -> None:
-            await self._receive(Knock(stream), handler_function)
+            await self._receive(Knock(_Ahead(stream)), handler_function)
 
         return TCPListener(serve)
 

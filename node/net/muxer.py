@@ -19,6 +19,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, PROTOCOL_ID, Yamux, YamuxStream
 
 from node.net.frames import Budget
+from node.net.lean import LeanMuxer, LeanStream
 from node.net.session import MAX_PLAIN, Session
 
 YAMUX = TProtocol(PROTOCOL_ID)
@@ -77,12 +78,16 @@ class _Streams(dict[int, YamuxStream]):
         super().__setitem__(number, stream)
 
 
-class BoundedYamux(Yamux):
+class LeanerStream(LeanStream, YamuxStream):
+    """A stream of BoundedYamux."""
+
+
+class BoundedYamux(LeanMuxer, Yamux):
     """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
 
     def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
         self._paced = _Paced(secured_conn)
-        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
+        super().__init__(self._paced, *arguments, **options)
         self.streams = _Streams()
 
     async def _read_data_body(self, length: int) -> bytes:
@@ -262,6 +267,7 @@ def _made(secured_conn: ISecureConn, *arguments: Any, **options: Any) -> Yamux:
     return kind(secured_conn, *arguments, **options)
 
 
-# Libp2p has no other way to say so: it makes Yamux by this name, and lets windows grow.
+# Libp2p has no other way to say so: it makes Yamux and streams by these names, and lets windows grow.
 libp2p.stream_muxer.muxer_multistream.Yamux = _made  # type: ignore[attr-defined,assignment]
+libp2p.stream_muxer.yamux.yamux.YamuxStream = LeanerStream  # type: ignore[misc]
 libp2p.stream_muxer.yamux.yamux.MAX_WINDOW_SIZE = MAX_WINDOW

@@ -44,6 +44,7 @@ from node.net.doorway import (
     without_gossip,
 )
 from node.net.exchange import Lost
+from node.net.lean import Eager
 from node.net.listening import bind_failure
 from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
 from node.net.muxer import YAMUX, Muxer
@@ -76,6 +77,7 @@ class Pipe:
     def __init__(self, host: IHost, stream: INetStream, stall: float, traffic: Traffic) -> None:
         self._host = host
         self._stream = stream
+        self._stream._state_lock = Eager()  # type: ignore[attr-defined]
         self._stall = stall
         self._traffic = traffic
         self._peer = PeerId(str(stream.muxed_conn.peer_id))

@@ -6,7 +6,7 @@ folder of whoever made it. Run with a configuration, and the members' folders.
 
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from node import daemon
 from node.blobs import stored_blob
 from node.config import load_config
 from node.logs import set_up_logging
-from node.net.transport import FetchFailed, Inbound, Transport
+from node.net.transport import Contact, FetchFailed, Inbound, Transport
 from protocol.ids import Digest, PeerId
 from tests.node.world import StubLearner
 
@@ -29,6 +29,12 @@ class Silence:
 
     def admit(self, peers: frozenset[PeerId]) -> None:
         pass
+
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        pass
+
+    def contacts(self) -> tuple[Contact, ...]:
+        return ()
 
     def drop(self, peer: PeerId, reason: str) -> None:
         pass
@@ -56,7 +62,7 @@ async def open_learner(*_: object) -> AsyncIterator[StubLearner]:
 
 def main(config: Path, folders: list[Path]) -> None:
     @asynccontextmanager
-    async def open_wire(*_: object) -> AsyncIterator[Transport]:
+    async def open_wire(*_: object, **__: object) -> AsyncIterator[Transport]:
         yield Silence(folders)  # type: ignore[misc]
 
     daemon.open_learner = open_learner  # type: ignore[assignment]

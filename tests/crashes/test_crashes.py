@@ -28,7 +28,7 @@ from tests.crashes.proxy import Point
 from tests.crashes.settling import ALIVE, Settling, settling
 from tests.e2e.conftest import roundabout
 from tests.protocol.world import is_conserved
-from tests.topic_reading import read_whole
+from tests.topic_reading import Topic
 
 FURTHEST = 50
 """Pieces that pass the proxy until somebody is killed, at most: about a round."""
@@ -107,7 +107,7 @@ def pending(run: Settling, place: int) -> int:
 async def check(run: Settling) -> None:
     """Compare the topic, the ledger, and the outboxes, with one another."""
     async with Mirror(run.network.mirror_rest) as mirror:
-        told = await read_whole(mirror, run.topic)
+        told = await Topic(run.topic).read(mirror)
         entries = await mirror.transactions(run.treasury)
         balance = (await mirror.account(run.treasury)).balance.balance
         held = [(await mirror.account(payee)).balance.balance for payee in run.payees]

@@ -53,6 +53,21 @@ def run(backend: str, scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 @both_loops
+def test_a_learner_that_keeps_nothing_of_the_head_is_not_asked_to(tmp_path: Path, backend: str) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path, "tests.learners.stub:Plain") as learner:
+            await learner.describe()
+            pid = learner.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await learner.adopt(ask(tmp_path, "work"), Round(3))
+            assert learner.pid == pid, "whoever asks a dead process starts another"
+            assert not (tmp_path / "adopted").exists()
+
+    run(backend, scenario)
+
+
+@both_loops
 def test_every_method_of_the_port_round_trips(tmp_path: Path, backend: str) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as learner:
@@ -69,6 +84,7 @@ def test_every_method_of_the_port_round_trips(tmp_path: Path, backend: str) -> N
             assert pid is not None
             os.kill(pid, signal.SIGINT)  # Ctrl-C is for the daemon
             await learner.adopt(head, Round(3))
+            assert (tmp_path / "adopted").read_text() == "round 3"
             assert learner.pid == pid
 
     run(backend, scenario)

@@ -142,3 +142,18 @@ def test_nobody_bets_on_an_order_that_is_not_drawn_yet():
     peer.feed(Fetched(proposal.body.candidate))
     body = only(peer.feed(Scored(run.current.number, proposal.body.candidate, Choice.APPROVE, 0)), Sign).body
     assert trainings(peer.sign(body)) == []
+
+
+def test_one_candidate_a_turn_is_signed_also_where_a_bet_was_made_twice(run, following):
+    proposal, _ = voted(run, following, Choice.APPROVE)
+    run.put(verdict(proposal, run.votes(proposal, *[Choice.APPROVE] * 4), "accepted"))
+    assert trainings(following.sync()) == []
+    head = proposal.body.candidate
+    assert only(following.feed(Trained(Round(2), head, blob("ahead"), 10)), Sign).body.candidate == blob(
+        "ahead"
+    )
+    with pytest.raises(Ignore, match="made twice"):
+        following.feed(Trained(Round(2), head, blob("again"), 10))
+    for _ in range(2):
+        with pytest.raises(Ignore, match="turn is taken"):
+            following.feed(TrainingFailed(Round(2)))

@@ -9,7 +9,8 @@ from protocol.params import Params
 from protocol.records import proposal_of
 from protocol.rounds import is_undrawn
 from protocol.rules import committee_for
-from protocol.view import Fetched, Received, Score, Send, Sign, Submit, Trained
+from protocol.timing import back_off
+from protocol.view import Fetched, Received, Score, Send, Sign, Submit, Tick, Trained
 from tests.protocol.peer import HEAD, Peer, only
 from tests.protocol.world import PEERS, Run, blob, propose, verdict, vote_record
 
@@ -124,4 +125,6 @@ def test_a_committee_member_tells_the_committee_alone(run):
     voter = Peer(run, place)
     vote = run.vote(proposal, place)
     sent = only(voter.sign(vote.body), Send)
-    assert set(sent.to) == {PEERS[member] for member in run.current.members} - {PEERS[place]}
+    later = only(voter.feed(Tick(), at=voter.now + back_off(voter.view.state)), Send)
+    assert PEERS[run.current.proposer] in sent.to
+    assert {*sent.to, *later.to} == {PEERS[member] for member in run.current.members} - {PEERS[place]}

@@ -121,7 +121,7 @@ def test_the_proposer_submits_the_verdict_at_once_and_the_others_after_a_back_of
         voter.hear(vote)
     due = alarm(voter.view, Nanoseconds(voter.now))
     order = run.now.order
-    assert due == voter.now + 6 * SECOND * order.index(voter.place)
+    assert due == voter.now + 6 * SECOND * order.index(voter.place).bit_length()
     assert only(voter.feed(Tick(), at=due), Submit).record == record
     assert run.put(record).totals.accepted == 1
 

@@ -145,14 +145,24 @@ def decisions(state: RunState) -> int:
 async def more_decisions(run: Trial, count: int) -> None:
     """Wait until so many more rounds have been decided."""
     before = decisions(await run.state())
-    await run.until(lambda state: decisions(state) >= before + count)
+    await run.until(lambda state: decisions(state) >= before + count, PATIENCE)
 
 
-async def until_all_proposed(run: Trial, since: Nanoseconds) -> list[RoundOf]:
-    """Wait until a proposal of each member, in a round that opened since then, was decided; the rounds since then."""
+async def until_all_proposed(run: Trial, since: Nanoseconds, *places: int) -> list[RoundOf]:
+    """Wait until a proposal of each member, or of some, in a round that opened since then, was decided.
+
+    The rounds since then, up to the last of those.
+    """
+    missing = set(places) or set(range(run.size))
     with anyio.fail_after(PATIENCE):
         while True:
-            rounds = [each for each in rounds_of(await run.told()) if each.opened >= since]
-            if {each.proposer for each in rounds if each.ending in DECIDED} == set(range(run.size)):
-                return rounds
+            wanted, found = set(missing), []
+            for each in rounds_of(await run.told()):
+                if each.opened < since:
+                    continue
+                found.append(each)
+                if each.ending in DECIDED:
+                    wanted.discard(each.proposer)
+                if not wanted:
+                    return found
             await anyio.sleep(0.5)

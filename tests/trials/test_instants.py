@@ -15,7 +15,7 @@ from tests.trials.conduct import (
 )
 from tests.trials.dying import INSTANTS
 from tests.trials.orphans import learners_of, wait_until_gone
-from tests.trials.trial import Trial, name_of, trial
+from tests.trials.trial import PATIENCE, Trial, name_of, trial
 
 SIZE = 3
 DYING = 0
@@ -49,7 +49,7 @@ async def die(run: Trial, instant: str) -> None:
     run.before[DYING] = len(run.events(DYING))
     child = run.start(name_of(DYING), "tests.trials.dying", instant, "node", "--config", home)
     learners: list[int] = []
-    with anyio.fail_after(60):
+    with anyio.fail_after(PATIENCE):
         while child.poll() is None:
             learners = learners_of(child.pid) or learners
             await anyio.sleep(0.1)

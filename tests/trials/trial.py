@@ -18,13 +18,14 @@ from node.identity import Identity, create, load
 from protocol.ids import AccountId, Tinybar, digest_of
 from protocol.params import LearnerRef, Params
 from protocol.records import Member
-from tests.children import Children, free_ports
+from protocol.state import RunState
+from tests.children import NO_TOPIC, Children, free_ports
 from tests.e2e.founded import write_toml
 from tests.learners.counting import NAME, spec
-from tests.topic_reading import Told, read_whole
+from tests.topic_reading import Told, Topic
 
 HBAR = 100_000_000
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds for one thing to come about on a busy machine."""
 
 
@@ -51,6 +52,7 @@ class Trial(Children):
     """Options of all learners."""
     accounts: list[AccountId] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    read_so_far: Topic = field(default_factory=lambda: Topic(NO_TOPIC))
     before: dict[int, int] = field(default_factory=dict)
     """How many events each daemon had logged when it was last started."""
 
@@ -70,6 +72,7 @@ class Trial(Children):
                 self.accounts.append(await operator.create_account(key, Tinybar(1_000 * HBAR)))
                 self.members.append(Member(peer=self.identity(place).peer, account=self.accounts[place]))
             self.topic = (await found_run(operator, rules, self.members, "a trial")).topic
+        self.read_so_far = Topic(self.topic)
         for place in range(self.size):
             self.configure(place)
 
@@ -176,7 +179,13 @@ class Trial(Children):
     async def told(self) -> list[Told]:
         """The topic, message by message."""
         async with Mirror(self.network.mirror_rest) as mirror:
-            return await read_whole(mirror, self.topic)
+            return list(await self.read_so_far.read(mirror))
+
+    async def state(self) -> RunState:
+        """The run as the mirror shows it."""
+        state = (await self.told())[-1].state
+        assert state is not None
+        return state
 
 
 def name_of(place: int) -> str:
