@@ -30,7 +30,6 @@ from multiaddr import Multiaddr
 from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.gate import Gate, origin_of
-from node.net.lean import Buffered
 from node.net.session import quickened
 from protocol.ids import PeerId
 
@@ -41,7 +40,7 @@ MAX_LINE = 1_024
 MAX_OFFERS = 8
 """Protocols that a peer may ask for on one stream."""
 
-_READ = 65_536
+_READ = 262_144
 _SETTLING = 1.0
 _CLOSING = 0.5
 """Seconds that closing may take before it is given up."""
@@ -66,7 +65,7 @@ class Knock(ReadWriteCloser):
         self.on_known()
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to n bytes, and of a stranger never more than 64 KiB. Raises IOException when it says too much."""
+        """Up to n bytes, and of a stranger never more than 256 KiB. Raises IOException when it says too much."""
         data = await self._stream.read(n if self._left is None else _READ if n is None else min(n, _READ))
         if self._left is not None:
             self._left -= len(data)
@@ -88,10 +87,6 @@ class Knock(ReadWriteCloser):
         return self._stream.get_remote_address()
 
 
-class _Ahead(Buffered, ReadWriteCloser):
-    """A socket's stream that is read in large parts."""
-
-
 class Porch(TCP):
     """TCP whose listeners pass a gate, and whose connections are knocks."""
 
@@ -103,14 +98,14 @@ class Porch(TCP):
         """Who answers is as unknown as who calls."""
         raw = await super().dial(maddr)
         assert isinstance(raw, RawConnection)
-        raw.stream = Knock(_Ahead(raw.stream))
+        raw.stream = Knock(raw.stream)
         return raw
 
     def create_listener(self, handler_function: THandler) -> TCPListener:
         """A listener that serves who gets through the gate."""
 
         async def serve(stream: ReadWriteCloser) -> None:
-            await self._receive(Knock(_Ahead(stream)), handler_function)
+            await self._receive(Knock(stream), handler_function)
 
         return TCPListener(serve)
 

@@ -19,7 +19,7 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, PROTOCOL_ID, Yamux, YamuxStream
 
 from node.net.frames import Budget
-from node.net.lean import LeanMuxer, LeanStream
+from node.net.lean import Eager, LeanStream
 from node.net.session import MAX_PLAIN, Session
 
 YAMUX = TProtocol(PROTOCOL_ID)
@@ -79,16 +79,17 @@ class _Streams(dict[int, YamuxStream]):
 
 
 class LeanerStream(LeanStream, YamuxStream):
-    """A stream of BoundedYamux."""
+    """A stream of which no lock costs a turn of the scheduler while it is free."""
 
 
-class BoundedYamux(LeanMuxer, Yamux):
+class BoundedYamux(Yamux):
     """Yamux that closes a connection whose peer ignores windows, or opens streams without end."""
 
     def __init__(self, secured_conn: ISecureConn, *arguments: Any, **options: Any) -> None:
         self._paced = _Paced(secured_conn)
-        super().__init__(self._paced, *arguments, **options)
+        super().__init__(self._paced, *arguments, **options)  # type: ignore[arg-type]
         self.streams = _Streams()
+        self.streams_lock, self._write_lock = Eager(), Eager()  # type: ignore[assignment]
 
     async def _read_data_body(self, length: int) -> bytes:
         # A TooSlowError is what `handle_incoming` takes as a reason to close the connection, wherever it comes from.

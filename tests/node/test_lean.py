@@ -7,61 +7,11 @@ from pathlib import Path
 
 import anyio
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
-from node.net.lean import UNSAID, Buffered, Eager, LeanStream
+from node.net.lean import Eager
 
 ROOT = Path(__file__).parents[2]
 PLAIN = Path(__file__).with_name("plain_host.py")
-
-
-class Script:
-    """A raw stream that gives what it is told to, part by part."""
-
-    def __init__(self, parts: list[bytes]) -> None:
-        self.parts = parts
-        self.written = b""
-
-    async def read(self, n: int | None = None) -> bytes:
-        assert n is None or all(len(part) <= n for part in self.parts)
-        return self.parts.pop(0) if self.parts else b""
-
-    async def write(self, data: bytes) -> None:
-        self.written += data
-
-    async def close(self) -> None:
-        self.written += b"."
-
-    def get_remote_address(self) -> tuple[str, int] | None:
-        return "127.0.0.1", 1
-
-
-@given(st.lists(st.binary(min_size=1, max_size=40)), st.lists(st.none() | st.integers(0, 50)))
-def test_reading_ahead_gives_the_same_bytes_in_the_same_order(
-    parts: list[bytes], sizes: list[int | None]
-) -> None:
-    async def main() -> None:
-        stream, found = Buffered(Script(list(parts))), b""
-        for size in [*sizes, *[None] * (len(parts) + 1)]:
-            data = await stream.read(size)
-            assert size is None or len(data) <= size
-            found += data
-        assert found == b"".join(parts)
-        assert await stream.read(10) == b""
-
-    trio.run(main)
-
-
-def test_the_rest_is_passed_on() -> None:
-    async def main() -> None:
-        script = Script([])
-        stream = Buffered(script)
-        await stream.write(b"abc")
-        await stream.close()
-        assert (script.written, stream.get_remote_address()) == (b"abc.", ("127.0.0.1", 1))
-
-    trio.run(main)
 
 
 def test_an_eager_lock_lets_one_in_at_a_time_and_a_free_one_costs_no_turn() -> None:
@@ -85,27 +35,6 @@ def test_an_eager_lock_lets_one_in_at_a_time_and_a_free_one_costs_no_turn() -> N
             for name in range(5):
                 nursery.start_soon(enter, name)
         assert (order[0], sorted(order[1:])) == (-1, [0, 1, 2, 3, 4])
-
-    trio.run(main)
-
-
-def test_a_stream_says_what_it_has_read_once_it_is_worth_a_frame() -> None:
-    said: list[int] = []
-
-    class Base:
-        async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
-            said.append(bytes_read)
-
-    class Stream(LeanStream, Base):
-        pass
-
-    async def main() -> None:
-        stream = Stream()
-        for _ in range(20):
-            await stream._auto_tune_and_send_window_update(bytes_read=UNSAID // 8)
-        assert said == [UNSAID, UNSAID]
-        await stream._auto_tune_and_send_window_update(bytes_read=10 * UNSAID)
-        assert said[2:] == [UNSAID // 2 + 10 * UNSAID]
 
     trio.run(main)
 

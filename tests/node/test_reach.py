@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 import trio
+import trio.testing
 
 from node.blobs import Blobs
 from node.identity import Identity, identity_of
@@ -151,6 +152,22 @@ def test_a_peer_that_comes_back_after_long_is_connected_by_either_side(tmp_path:
     play(scenario)
 
 
+def test_who_dials_us_is_dialled_without_delay_once_it_is_lost_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        growing = Limits(ping=0.1, dial=5.0, retry=0.01, retry_soon=1e6, retry_most=1e6, dial_rate=50.0)
+        with nobody() as closed:
+            async with opened(LARGE, {SMALL.peer: closed}, tmp_path, growing) as stays:
+                stays.admit(ALL)
+                pace = stays._dialling._paces[SMALL.peer]
+                await until(lambda: pace._tries > 5)
+                async with opened(SMALL, {stays.peer: stays.address}, tmp_path) as goes:
+                    goes.admit(ALL)
+                    await assert_meet(stays, goes)
+                    await until(lambda: pace._tries <= 1)
+
+    play(scenario)
+
+
 def test_one_good_address_among_bad_ones_is_enough(tmp_path: Path) -> None:
     """Of nobody, of a silent host, and of another peer."""
 
@@ -246,13 +263,33 @@ def test_both_dial_at_once_with_several_addresses(tmp_path: Path) -> None:
 
 
 def test_an_announced_loopback_is_not_dialled_by_who_listens_elsewhere(tmp_path: Path) -> None:
+    """Neither as it is, nor behind a name."""
+
     async def scenario() -> None:
         abroad = AddressBook(own_scopes(["/ip4/93.184.216.34/tcp/4001"]))
         async with opened(LARGE, {}, tmp_path) as other, opened(SMALL, {}, tmp_path, book=abroad) as one:
             one.admit(ALL)
-            one.locate({other.peer: (other.address,), MIDDLE.peer: ("/dns4/localhost/tcp/1",)})
+            other.admit(ALL)
+            one.locate({other.peer: (other.address,)})
             assert contact(one, other.peer).address is None
-            await until(lambda: one._dialling.book.known(MIDDLE.peer)[0].failures > 1)
+            one.locate({other.peer: (other.address.replace("/ip4/127.0.0.1/", "/dns4/localhost/"),)})
+            await until(lambda: one._dialling.book.known(other.peer)[0].failures > 1)
+            assert connections(other) == 0
+
+    play(scenario)
+
+
+def test_news_without_end_do_not_make_a_node_dial_without_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        few = Limits(ping=0.1, dial=5.0, retry=0.001, retry_most=0.001, dial_rate=1e-6, dial_burst=3.0)
+        with nobody() as closed:
+            async with opened(SMALL, {LARGE.peer: closed}, tmp_path, few) as one:
+                one.admit(ALL)
+                await until(lambda: one._dialling.book.known(LARGE.peer)[0].failures == 3)
+                for _ in range(20):
+                    one.on_sighting(LARGE.peer, ())
+                    await trio.testing.wait_all_tasks_blocked(0.005)
+                assert one._dialling.book.known(LARGE.peer)[0].failures == 3
 
     play(scenario)
 

@@ -71,10 +71,8 @@ class Swarm:
         (ask, _), schedule = item, fetcher.schedule
         held = self.held_by(ask.source)
         if (
-            (ask.source in self.silent | self.liars
-            and ask.index is not None)
-            or self.chance.random() < self.loss
-        ):
+            ask.source in self.silent | self.liars and ask.index is not None
+        ) or self.chance.random() < self.loss:
             schedule.on_gone(ask.source)
             fetcher.asked = [other for other in fetcher.asked if other[0].source != ask.source]
         elif ask.source in self.silent:

@@ -260,7 +260,9 @@ def test_a_blob_source_that_raises_stops_nothing(tmp_path: Path) -> None:
             other.swarm.blobs = Broken()
             for _ in range(3):
                 with pytest.raises(FetchFailed):
-                    await fetched(one, Blobs(tmp_path / "first"), (other.peer,), Wanted(digest_of(b"x"), 1, None))
+                    await fetched(
+                        one, Blobs(tmp_path / "first"), (other.peer,), Wanted(digest_of(b"x"), 1, None)
+                    )
             await assert_talks(one, other)
             await assert_talks(other, one)
 

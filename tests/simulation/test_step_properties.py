@@ -39,6 +39,14 @@ def test_a_calm_run_wastes_no_records(peers):
     assert not world.state.inactive
 
 
+def test_a_committee_does_not_storm_the_topic():
+    """Back-offs must outlast the way to the topic and back, however many take part."""
+    world = run(calm(60, 4, params={"committee_size": 21}))
+    written = ops(world)
+    assert written["propose"] == 4
+    assert written["verdict"] <= 2 * 4
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_living_decide_where_others_are_silent_and_none_of_them_is_left_out(seed):
     world = run(calm(7, 8, seed, silent=frozenset({1, 4, 6})))
