@@ -9,8 +9,9 @@ import structlog
 from node.blobs import Blobs
 from node.net.transport import Blame, FetchFailed, Transport
 from node.partial import BadBlob
-from node.pieces import Wanted
+from node.pieces import Wanted, off_loop
 from protocol.ids import PeerId
+from protocol.messages import PIECE_BYTES
 from protocol.view import Fetch
 
 log = structlog.get_logger("node.fetching")
@@ -18,18 +19,17 @@ log = structlog.get_logger("node.fetching")
 
 async def fetch(effect: Fetch, blobs: Blobs, transport: Transport | None) -> bool:
     """Have a blob in the store, all of it checked; False when that could not be done, which is logged."""
+    size = effect.size or PIECE_BYTES  # of the initial weights it is not known
     try:
-        if await anyio.to_thread.run_sync(blobs.whole, effect.digest) is not None:
+        if await off_loop(size, blobs.whole, effect.digest) is not None:
             return True
         if transport is None:
             return False
-        partial = await anyio.to_thread.run_sync(
-            blobs.begin, Wanted(effect.digest, effect.size, effect.pieces)
-        )
+        partial = await off_loop(size, blobs.begin, Wanted(effect.digest, effect.size, effect.pieces))
         blobs.share(partial)
         if not partial.is_complete:
             await transport.fetch(partial, effect.sources, _blame(effect))
-        await anyio.to_thread.run_sync(blobs.finish, partial)
+        await off_loop(size, blobs.finish, partial)
     except (FetchFailed, BadBlob, OSError) as error:  # a full disk may have room again later
         log.warning("not fetched", digest=effect.digest, reason=str(error))
         return False

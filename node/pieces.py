@@ -1,14 +1,20 @@
 """The pieces of a blob: how many, where each lies, and what each must be (SPEC.md, messages)."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import anyio.to_thread
 
 from protocol.ids import Digest, base64url, digest_of, unbase64url
 from protocol.messages import PIECE_BYTES
 
+T = TypeVar("T")
 DIGEST_BYTES = 32
+SMALL = 64 * 1024
+"""Bytes of a blob up to which a thread for its file would take longer than the file."""
 
 
 def piece_count(size: int) -> int:
@@ -83,6 +89,13 @@ def pieces_of(path: Path) -> Pieces:
             size += count
     digest = whole.digest()
     return Pieces(Digest(base64url(digest)), size, bytes(listed) or digest)
+
+
+async def off_loop(size: int, work: Callable[..., T], *arguments: object) -> T:
+    """The result of work on the file of a blob so large: in a thread, unless that would take longer."""
+    if size <= SMALL:
+        return work(*arguments)
+    return await anyio.to_thread.run_sync(work, *arguments)
 
 
 def bits_of(indices: Iterable[int], count: int) -> bytes:

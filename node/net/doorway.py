@@ -13,7 +13,16 @@ from typing import Any
 import anyio
 import libp2p.protocol_muxer.multiselect_communicator
 import trio
-from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import (
+    IHost,
+    IMuxedConn,
+    INetConn,
+    INetStream,
+    INetwork,
+    INotifee,
+    IRawConnection,
+    ISecureConn,
+)
 from libp2p.custom_types import StreamHandlerFn, THandler, TProtocol
 from libp2p.exceptions import ParseError
 from libp2p.io.abc import Reader, ReadWriteCloser
@@ -37,6 +46,8 @@ MAX_HANDSHAKE = 16 * 1024
 """Bytes that a connection may send before its peer is known; Noise with our keys takes less than 1 KiB."""
 MAX_LINE = 1_024
 """Bytes of a protocol's name."""
+CONNECTIONS = 4
+"""Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
 MAX_OFFERS = 8
 """Protocols that a peer may ask for on one stream."""
 
@@ -160,6 +171,35 @@ class Noise(NoiseTransport):
 def _let_in(conn: IRawConnection) -> None:
     if isinstance(conn, RawConnection) and isinstance(conn.stream, Knock):
         conn.stream.known()
+
+
+class Doorkeeper(INotifee):
+    """Closes connections of peers that are not welcome any more, and the oldest of those that have too many."""
+
+    def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
+        self._is_welcome = is_welcome
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        who = conn.muxed_conn.peer_id
+        if not self._is_welcome(PeerId(str(who))):
+            await sever(conn.muxed_conn)
+        for extra in network.get_connections(who)[:-CONNECTIONS]:
+            await sever(extra.muxed_conn)
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        """The control stream notices by itself."""
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Handlers check membership themselves."""
+
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
+        """Nothing is kept per stream."""
+
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Listening is awaited where it is asked for."""
+
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
+        """Listeners are closed by us."""
 
 
 def without_gossip(host: IHost) -> None:

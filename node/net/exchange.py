@@ -15,10 +15,9 @@ from enum import IntEnum
 from typing import Protocol
 
 import anyio
-import anyio.to_thread
 
 from node.net.transport import BlobSource, FetchFailed, Held
-from node.pieces import DIGEST_BYTES
+from node.pieces import DIGEST_BYTES, off_loop
 from protocol.ids import Digest, base64url
 
 REQUEST = struct.Struct(">B32sI")
@@ -124,7 +123,7 @@ class Desk:
         if held is None or not held.has(number):
             return None
         try:
-            return await anyio.to_thread.run_sync(held.read, number)
+            return await off_loop(held.size, held.read, number)
         except FileNotFoundError:
             return None  # The store forgot it since it was asked.
 

@@ -13,7 +13,7 @@ from node.net.lane import Lane
 from node.net.schedule import Ask, Schedule
 from node.net.transport import Blame, BlobSource, FetchFailed
 from node.partial import Partial
-from node.pieces import indices_in, length_of
+from node.pieces import indices_in, length_of, off_loop
 from protocol.ids import PeerId
 from protocol.messages import PIECE_BYTES
 
@@ -112,7 +112,7 @@ class Pull:
             except (Lost, NotHere, FetchFailed) as cause:
                 self._blame(source, str(cause))
                 continue
-            if await anyio.to_thread.run_sync(self._partial.write, 0, data):
+            if await off_loop(size, self._partial.write, 0, data):
                 return self._partial.mark(0)
             self._lie(source, "sent other bytes than the digest names")
         raise FetchFailed("nobody is left to ask")

@@ -63,6 +63,10 @@ class Held(Protocol):
     """What a node has of a blob, all or a part."""
 
     @property
+    def size(self) -> int:
+        """Bytes of all of it."""
+
+    @property
     def pieces(self) -> Pieces | None:
         """What its pieces are, once that is known."""
 

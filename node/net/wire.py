@@ -14,7 +14,7 @@ import libp2p.network.swarm
 import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
-from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
@@ -33,6 +33,7 @@ from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
 from node.net.dialling import Addresses
 from node.net.doorway import (
+    Doorkeeper,
     Noise,
     Porch,
     answered,
@@ -53,9 +54,6 @@ from protocol.ids import PeerId
 
 Wire = Mesh
 """What `open_wire` yields."""
-
-_CONNECTIONS = 4
-"""Connections of one peer: both may dial at once, and what is dead is not always noticed yet."""
 
 _DIALS = 1024
 """Dials under way at once: more than there can be peers."""
@@ -270,7 +268,7 @@ class Host:
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
         network.set_stream_handler(answered(host, limits.dial))
-        network.register_notifee(_Doorkeeper(mesh.is_welcome))
+        network.register_notifee(Doorkeeper(mesh.is_welcome))
         return host
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
@@ -286,35 +284,6 @@ class Host:
                 await pipe.reset()
 
         return handler
-
-
-class _Doorkeeper(INotifee):
-    """Closes connections of peers that are not welcome any more, and the oldest of those that have too many."""
-
-    def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
-        self._is_welcome = is_welcome
-
-    async def connected(self, network: INetwork, conn: INetConn) -> None:
-        who = conn.muxed_conn.peer_id
-        if not self._is_welcome(PeerId(str(who))):
-            await sever(conn.muxed_conn)
-        for extra in network.get_connections(who)[:-_CONNECTIONS]:
-            await sever(extra.muxed_conn)
-
-    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
-        """The control stream notices by itself."""
-
-    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Handlers check membership themselves."""
-
-    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Nothing is kept per stream."""
-
-    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Listening is awaited where it is asked for."""
-
-    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Listeners are closed by us."""
 
 
 def _tcp_address(text: str) -> Multiaddr:
