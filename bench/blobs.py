@@ -26,7 +26,7 @@ import trio
 from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.transport import Connected
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.pieces import Wanted
 from protocol.ids import Digest, PeerId
 

@@ -26,7 +26,7 @@ from node.means import Means
 from node.net.addresses import AddressBook, Finder, Memory, own_scopes
 from node.net.remembered import Remembered
 from node.net.transport import Transport
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.networks import account_key, open_account, spend_limit_of
 from node.signals import cancel_on_signal
 from protocol.ids import Nanoseconds

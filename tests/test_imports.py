@@ -37,9 +37,9 @@ PURE = {
     "typing",
 }
 IMPORTERS = {
-    "libp2p": {"node/net/doorway.py", "node/net/muxer.py", "node/net/session.py", "node/net/wire.py"},
-    "multiaddr": {"node/net/doorway.py", "node/net/wire.py"},
-    "hiero_sdk_python": {"ledger/hiero.py"},
+    "libp2p": "node/net/wire/",
+    "multiaddr": "node/net/wire/",
+    "hiero_sdk_python": "ledger/hiero.py",
 }
 # What an auditor or a daemon loads without the learner's framework and without the Hedera SDK.
 LIGHT = (
@@ -169,10 +169,11 @@ def test_the_protocol_is_pure(path):
         assert called not in ("open", "print", "input", "exec", "eval", "__import__", "id")
 
 
-@pytest.mark.parametrize(("library", "homes"), IMPORTERS.items())
-def test_foreign_networks_are_imported_in_one_place(library, homes):
+@pytest.mark.parametrize(("library", "home"), IMPORTERS.items())
+def test_foreign_networks_are_imported_in_one_place(library, home):
     importers = {shown(path) for path in FILES if library in map(top, all_imports(path))}
-    assert importers == homes
+    assert importers
+    assert all(importer.startswith(home) for importer in importers)
 
 
 @pytest.mark.parametrize("file", LIGHT)

@@ -11,7 +11,7 @@ from node.doctor.calls import call
 from node.doctor.findings import Finding, Findings, doubt, fine, problem
 from node.doctor.ports import parts_of
 from node.net.exchange import Lost
-from node.net.wire import OtherPeer, probe
+from node.net.wire.host import OtherPeer, probe
 from protocol.ids import PeerId
 from protocol.state import RunState
 

@@ -22,7 +22,7 @@ from ledger.mirror import Mirror
 from node.blobs import Whole, stored_blob
 from node.identity import Identity
 from node.net.transport import MAX_FRAME, Connected, Disconnected, Frame
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
 from node.pieces import pieces_of
 from protocol.errors import ProtocolError
 from protocol.fields import canonical

@@ -33,9 +33,9 @@ LINES = 5
 # hour of attacks would fit into a minute otherwise only with a thousand members.
 CHILD = """
 from functools import partial
-import node.net.wire
+import node.net.wire.host
 from node.cli.main import main
-node.net.wire.Limits = partial(node.net.wire.Limits, refusal=0.05, arrivals=1_000.0, knocks=1_000.0)
+node.net.wire.host.Limits = partial(node.net.wire.host.Limits, refusal=0.05, arrivals=1_000.0, knocks=1_000.0)
 main()
 """
 

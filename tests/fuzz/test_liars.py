@@ -16,7 +16,7 @@ from node.net.control import Limits
 from node.net.exchange import ANSWER, REQUEST, Lost
 from node.net.mesh import BLOB, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.pieces import Wanted
 from protocol.errors import Invalid
 from protocol.ids import PeerId, digest_of

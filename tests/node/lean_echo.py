@@ -5,7 +5,7 @@ import trio
 from node.identity import identity_of
 from node.net.control import Limits
 from node.net.mesh import CONTROL
-from node.net.wire import Host
+from node.net.wire.host import Host
 from protocol.ids import PeerId
 
 SIZE = 3_000_000
@@ -33,7 +33,7 @@ class _Nobody:
 
 async def echo_with(peer: str, address: str, data: bytes) -> bytes:
     """What a peer answers to data, sent in pieces of many sizes."""
-    from node.net.wire import _tcp_address
+    from node.net.wire.host import _tcp_address
 
     limits, found = Limits(), bytearray()
     async with trio.open_nursery() as nursery:

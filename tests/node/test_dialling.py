@@ -16,7 +16,7 @@ from node.net.control import Limits, Link
 from node.net.exchange import Lost
 from node.net.mesh import CONTROL
 from node.net.transport import Connected, Disconnected, Frame, Inbound
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
 from node.pieces import Wanted
 from protocol.ids import PeerId
 from tests.node.test_transport_contract import fetched

@@ -17,9 +17,9 @@ from node.identity import identity_of
 from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.mesh import CONTROL
-from node.net.muxer import FRAME_RATE, MAX_STREAMS, MAX_UNREAD
 from node.net.transport import Connected
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
+from node.net.wire.muxer import FRAME_RATE, MAX_STREAMS, MAX_UNREAD
 from protocol.ids import PeerId
 from tests.fuzz.hostile import (
     ACK,

@@ -84,7 +84,7 @@ from node.blobs import Blobs
 from node.net.addresses import AddressBook, own_scopes
 from node.net.lan import Lan
 from node.net.transport import Connected, Frame
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from protocol.ids import PeerId
 
 secret, listen, peer, directory = sys.argv[1:]

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import trio
 
-from node.net.lean import Eager
+from node.net.wire.lean import Eager
 
 ROOT = Path(__file__).parents[2]
 PLAIN = Path(__file__).with_name("plain_host.py")

@@ -20,7 +20,7 @@ from node.net.control import Limits
 from node.net.dialling import Addresses
 from node.net.remembered import Remembered
 from node.net.transport import Connected, Contact, Disconnected, Frame, Inbound
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
 from protocol.ids import PeerId
 
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"

@@ -12,7 +12,7 @@ from libp2p.security.noise.io import NoiseTransportReadWriter
 from libp2p.security.secure_session import SecureSession
 from noise.connection import Keypair, NoiseConnection
 
-from node.net.session import MAX_PLAIN, Session
+from node.net.wire.session import MAX_PLAIN, Session
 
 
 class Raw:

@@ -25,7 +25,7 @@ from node.net.control import Limits
 from node.net.exchange import ANSWER, REQUEST, REQUESTS, Desk, Kind, Lost
 from node.net.swarm import BLOB
 from node.net.transport import FetchFailed, Held
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.partial import Partial
 from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of, unbase64url

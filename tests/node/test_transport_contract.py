@@ -17,7 +17,7 @@ from node.net.control import Limits
 from node.net.frames import BadFrame
 from node.net.memory import Network
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of
 

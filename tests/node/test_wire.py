@@ -27,7 +27,7 @@ from node.net.exchange import Lost
 from node.net.frames import KEEPALIVE, encoded
 from node.net.mesh import CONTROL, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
 from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of
 from tests.node.test_transport_contract import fetched
@@ -148,7 +148,7 @@ import sys, trio
 from pathlib import Path
 from node.blobs import Blobs
 from node.net.control import Limits
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 secret, listen, peer, address, directory = sys.argv[1:]
 async def main():
     limits = Limits(ping=0.1, silence=10.0)

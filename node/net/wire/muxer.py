@@ -19,8 +19,8 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, PROTOCOL_ID, Yamux, YamuxStream
 
 from node.net.frames import Budget
-from node.net.lean import Eager, LeanStream
-from node.net.session import MAX_PLAIN, Session
+from node.net.wire.lean import Eager, LeanStream
+from node.net.wire.session import MAX_PLAIN, Session
 
 YAMUX = TProtocol(PROTOCOL_ID)
 _HEADER = struct.Struct("!BBHII")

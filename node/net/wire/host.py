@@ -1,4 +1,4 @@
-"""The transport over libp2p: TCP, Noise and Yamux; with doorway, session and muxer the only importer of libp2p.
+"""The transport over libp2p: a host that is supervised, and what the mesh needs of it.
 
 Runs on trio alone, as libp2p does.
 """
@@ -32,7 +32,11 @@ from multiaddr.protocols import P_P2P
 from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
 from node.net.dialling import Addresses
-from node.net.doorway import (
+from node.net.exchange import Lost
+from node.net.listening import bind_failure
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
+from node.net.transport import BlobSource
+from node.net.wire.doorway import (
     Doorkeeper,
     Noise,
     Porch,
@@ -44,12 +48,8 @@ from node.net.doorway import (
     shut,
     without_gossip,
 )
-from node.net.exchange import Lost
-from node.net.lean import Eager
-from node.net.listening import bind_failure
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
-from node.net.muxer import YAMUX, Muxer
-from node.net.transport import BlobSource
+from node.net.wire.lean import Eager
+from node.net.wire.muxer import YAMUX, Muxer
 from protocol.ids import PeerId
 
 Wire = Mesh

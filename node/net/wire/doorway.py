@@ -1,4 +1,4 @@
-"""From a socket to a stream of a member, bounded at every step; beside wire, the only importer of libp2p.
+"""From a socket to a stream of a member, bounded at every step.
 
     socket --Knock--> multistream --> Noise --a member?--> multistream --> Muxer --stream--> negotiated
 
@@ -39,7 +39,7 @@ from multiaddr import Multiaddr
 from node.net.control import Limits
 from node.net.exchange import Lost
 from node.net.gate import Gate, origin_of
-from node.net.session import quickened
+from node.net.wire.session import quickened
 from protocol.ids import PeerId
 
 MAX_HANDSHAKE = 16 * 1024
