@@ -4,7 +4,6 @@ So all that the members say goes through the topic, near each round's deadline, 
 folder of whoever made it. Run with a configuration, and the members' folders.
 """
 
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,8 +15,9 @@ from node import daemon
 from node.blobs import stored_blob
 from node.config import load_config
 from node.logs import set_up_logging
-from node.net.transport import Contact, FetchFailed, Inbound, Transport
-from protocol.ids import Digest, PeerId
+from node.net.transport import Blame, Contact, FetchFailed, Inbound, Transport
+from node.partial import Partial
+from protocol.ids import PeerId
 from tests.node.world import StubLearner
 
 
@@ -46,11 +46,11 @@ class Silence:
         await anyio.sleep_forever()
         yield  # type: ignore[misc]
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
         for folder in self._folders:
-            found = stored_blob(folder / "blobs", digest)
-            if found is not None:
-                shutil.copyfile(found, out)
+            found = stored_blob(folder / "blobs", partial.wanted.digest)
+            if found is not None and partial.write(0, found.read_bytes()):
+                partial.mark(0)
                 return
         raise FetchFailed("nobody has it")
 

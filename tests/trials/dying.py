@@ -42,7 +42,7 @@ INSTANTS: dict[str, Callable[[], None]] = {
         "after", Journal, "remember", lambda _, slot, *__: slot == "turn"
     ),
     "a message has its receipt, and that is not noted": lambda: die_at("before", Outbox, "settle"),
-    "a blob was fetched, and has no name": lambda: die_at("before", Blobs, "adopt_file"),
+    "a blob was fetched, and has no name": lambda: die_at("before", Blobs, "finish"),
     # The first weights that are kept are the initial ones, at every start.
     "a candidate was trained, and has no name": lambda: die_at("before", Blobs, "keep", second()),
 }

@@ -22,6 +22,7 @@ def _is_possible() -> None:
         pytest.skip(reason)
 
 
+@pytest.mark.slow
 async def test_a_full_disk_stops_nobody_for_good(tmp_path: Path) -> None:
     async with trial(tmp_path, SIZE, round_window=4, inactive_after=20) as run:
         with small_disk(run.data(POOR)):

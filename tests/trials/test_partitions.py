@@ -38,7 +38,7 @@ def _is_possible() -> None:
 
 
 @pytest.mark.parametrize(("window", "seconds"), [(4, 10.0), pytest.param(4, 60.0, marks=LONG)])
-@pytest.mark.parametrize("cut_off", ["few", "ledger"])
+@pytest.mark.parametrize("cut_off", ["few", pytest.param("ledger", marks=LONG)])
 async def test_every_round_ends_while_cut_and_is_decided_once_it_heals(
     tmp_path: Path, cut_off: str, window: int, seconds: float
 ) -> None:
