@@ -328,7 +328,7 @@ def test_a_learner_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
     points = importlib.metadata.EntryPoints([point])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **wanted: points.select(**wanted))
     assert getattr(find_learner("driving"), "__name__", "") == "DrivingLearner"
-    with pytest.raises(LearnerError, match="there is no learner named 'flying'; known: .*driving"):
+    with pytest.raises(LearnerError, match=r"there is no learner named 'flying'; known: .*driving"):
         find_learner("flying")
 
 

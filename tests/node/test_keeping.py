@@ -5,7 +5,7 @@ from pathlib import Path
 
 from node.keeping import HEADS, kept, with_head
 from protocol.fields import canonical
-from protocol.ids import Digest, Round, digest_of
+from protocol.ids import Round, digest_of
 from protocol.view import Ahead, Trained, View
 from tests.node.nodes import INITIAL, running, world_of
 from tests.node.world import TOPIC
@@ -19,15 +19,10 @@ async def test_old_candidates_go_and_the_last_heads_stay(tmp_path: Path) -> None
     async with world_of(tmp_path, 3, max_rounds=9, round_window=20) as world:
         nodes = [world.node(place) for place in range(3)]
         await world.topic.submit(canonical(world.genesis))
-        heads: list[Digest] = [INITIAL]
         async with running(*nodes):
-            await world.until(lambda: all(node.driver.view.state is not None for node in nodes))
-            while nodes[0].state.open is not None:
-                before = nodes[0].state
-                await world.until(lambda before=before: nodes[0].state is not before)
-                if heads[-1] != nodes[0].state.head:
-                    heads.append(nodes[0].state.head)
-            await world.until(lambda: all(node.state.open is None for node in nodes))
+            await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
+            verdicts = world.with_effect("verdict")
+            heads = [INITIAL, *(r.proposal.candidate for r in verdicts if r.outcome == "accepted")]
             needed = {INITIAL, *heads[-1 - HEADS :]}
             await world.until(lambda: len(list((tmp_path / "0" / "blobs").iterdir())) <= len(needed) + 1)
         assert len(heads) > HEADS + 2

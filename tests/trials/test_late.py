@@ -4,6 +4,8 @@ import logging
 import time
 from pathlib import Path
 
+import pytest
+
 from node.blobs import stored_blob
 from protocol.ids import SECOND, Nanoseconds
 from protocol.state import RunState
@@ -24,6 +26,7 @@ RULES = {"round_window": 3, "inactive_after": 4, "participation": 700_000}
 log = logging.getLogger(__name__)
 
 
+@pytest.mark.slow
 async def test_who_comes_after_ten_rounds_gets_the_head_from_whoever_has_it(tmp_path: Path) -> None:
     """Who made that head is dead, and all that the newcomer has is a key and a configuration."""
     async with trial(tmp_path, SIZE, learner={"pause": 0.4}, **RULES) as run:
