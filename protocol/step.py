@@ -115,7 +115,7 @@ def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
     before = view.open
     view = replace(view, state=state)
     if before is not None and state.open is not None and before.number == state.open.number:
-        return absorb_topic(view, state, state.open, is_undrawn(state, before)), ()
+        return absorb_topic(view, state, before, state.open), ()
     effects = late_vote(view, state)
     view = notice_pass(view, state, event)
     ahead = still_good(view, state)
@@ -131,17 +131,18 @@ def kept(work: Work, ahead: Ahead | None) -> frozenset[Digest]:
     return frozenset(decided | own)
 
 
-def absorb_topic(view: View, state: RunState, current: OpenRound, was_undrawn: bool) -> View:
+def absorb_topic(view: View, state: RunState, before: OpenRound, current: OpenRound) -> View:
     """Learn from the topic what we did not hear from the peers, and who says there what it did not say to us.
 
-    was_undrawn: whether it was not known before who votes.
+    before: the round without the record that was just folded in; what it had was taken in with it.
     """
-    is_news = view.work.proposal is None or (was_undrawn and not is_undrawn(state, current))
+    is_drawn_now = is_undrawn(state, before) and not is_undrawn(state, current)
+    is_news = view.work.proposal is None or is_drawn_now
     for proposal in current.proposals:
         view = notice_proposal(view, proposal)
         if is_news:
             view, is_news = with_proposal(view, proposal), False
-    for vote in (*current.votes, *current.seconds):
+    for vote in (*current.votes[len(before.votes) :], *current.seconds[len(before.seconds) :]):
         view = with_vote(view, vote)
     return view
 
