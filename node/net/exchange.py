@@ -23,6 +23,8 @@ from protocol.ids import Digest, base64url
 REQUEST = struct.Struct(">B32sI")
 ANSWER = struct.Struct(">BI")
 FOUND, NOT_FOUND = 0, 1
+SLOWEST = 65_536
+"""Bytes a second below which a peer is not worth waiting for."""
 REQUESTS = 16
 """Requests that may wait for their answers on one stream; who asks for more is cut off."""
 HOLD = 5.0
@@ -171,6 +173,7 @@ async def read_exactly(
 ) -> bytes | bytearray | None:
     """So many bytes; each part may take `stall` seconds, the first one `first` where that is another time.
 
+    All of them together come at SLOWEST or faster, else whoever drips could hold us for ever.
     None when the peer has finished before the first. Raises Lost.
     """
     data = await stream.read(size, stall if first is None else first)
@@ -178,12 +181,15 @@ async def read_exactly(
         return None
     if len(data) == size:
         return data
+    until = anyio.current_time() + stall + size / SLOWEST
     whole, at = bytearray(size), len(data)
     whole[:at] = data
     while at < size:
         part = await stream.read(size - at, stall)
         if not part:
             raise Lost("ended in the middle")
+        if anyio.current_time() > until:
+            raise Lost(f"sends less than {SLOWEST} bytes a second")
         whole[at : at + len(part)] = part
         at += len(part)
     return whole
