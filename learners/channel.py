@@ -80,12 +80,14 @@ class Spec(_Message):
     name: str
     tensors: tuple[Tensor, ...]
     scorer: str
+    adopts: bool
+    """Whether the learner wants to know of each new head."""
 
     @classmethod
-    def of(cls, spec: LearnerSpec) -> "Spec":
+    def of(cls, spec: LearnerSpec, adopts: bool) -> "Spec":
         """As a message."""
         tensors = tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in spec.tensors)
-        return cls(name=spec.name, tensors=tensors, scorer=spec.scorer)
+        return cls(name=spec.name, tensors=tensors, scorer=spec.scorer, adopts=adopts)
 
     def value(self) -> LearnerSpec:
         """As the port's own type."""

@@ -51,7 +51,8 @@ class LearnerProcess:
 
     Each method takes a deadline in seconds, starting a process included, and raises LearnerError when the
     learner refuses, dies, or is not done by then: a process that is late is killed. The next call starts
-    another. A call that is cancelled is abandoned; the process finishes it before it answers the next.
+    another. A call that is cancelled is abandoned; the process stops early where its learner asks
+    (`learners.wanted`), else it finishes, before it answers the next.
     """
 
     def __init__(self, start: Callable[[], Process]) -> None:
@@ -60,6 +61,7 @@ class LearnerProcess:
         self._process: Process | None = None
         self._starts = 0  # since the last answer
         self._call: grpc.Future[bytes] | None = None
+        self._adopts = True
         self._closing = threading.Event()
         self._turn = anyio.CapacityLimiter(1)
 
@@ -70,7 +72,9 @@ class LearnerProcess:
 
     async def describe(self, deadline: float = 120.0) -> LearnerSpec:
         """The public spec."""
-        return (await self._ask(Describe(), Spec, deadline)).value()
+        spec = await self._ask(Describe(), Spec, deadline)
+        self._adopts = spec.adopts
+        return spec.value()
 
     async def initial(self, out: Path, deadline: float = 120.0) -> None:
         """Write the weights that every run with this spec starts from."""
@@ -87,8 +91,12 @@ class LearnerProcess:
         return (await self._ask(request, Compared, deadline)).value()
 
     async def adopt(self, head: Path, round: Round, deadline: float = 120.0) -> None:
-        """Tell the learner which weights are the head now. Raises BadWeights too."""
-        await self._ask(Adopt(head=_whole(head), round=round), Done, deadline)
+        """Tell the learner which weights are the head now, if it described itself as wanting to know.
+
+        Raises BadWeights too.
+        """
+        if self._adopts:
+            await self._ask(Adopt(head=_whole(head), round=round), Done, deadline)
 
     async def close(self) -> None:
         """End the process. Whoever still waits for an answer gets a LearnerError."""

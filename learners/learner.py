@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import rfc8785
 
@@ -90,6 +90,11 @@ class Learner(Protocol):
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         """Compare two weights on the private validation data. Raises BadWeights when the candidate is malformed."""
+
+
+@runtime_checkable
+class Adopter(Learner, Protocol):
+    """A learner that wants to know of each new head, because it keeps something about it; most do not."""
 
     def adopt(self, head: Path, round: Round) -> None:
         """Take note that these weights are the head now. Raises BadWeights."""

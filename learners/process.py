@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
+from pydantic import ValidationError
 
 from learners import channel
 from learners.channel import Fault
@@ -67,7 +68,10 @@ class Process:
         line = self._first_line(until)
         if not line:
             raise Death(self.death())
-        answer = channel.ANSWER.validate_json(line)
+        try:
+            answer = channel.ANSWER.validate_json(line)
+        except ValidationError:
+            raise LearnerError("the learner's process began with another word; update its package") from None
         if isinstance(answer, Fault):
             raise LearnerError(answer.message)
 
@@ -117,6 +121,8 @@ class Process:
             if not piece:
                 return b""
             line += piece
+            if len(line) > channel.MAX_MESSAGE:
+                raise LearnerError("the learner's process began with an endless word; update its package")
         return line
 
     def _listen(self) -> None:

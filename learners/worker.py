@@ -8,6 +8,7 @@ parent-death signal is of no use here: it fires when the *thread* that started u
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -35,8 +36,9 @@ from learners.channel import (
     Spec,
     Trained,
 )
-from learners.learner import BadWeights, Learner, LearnerError
+from learners.learner import Adopter, BadWeights, Learner, LearnerError
 from learners.registry import find_learner
+from learners.wanted import GivenUp, wanted_while
 
 NICENESS = 5
 """The network loops of the daemon come first."""
@@ -65,6 +67,7 @@ def main() -> None:
         server = _server(learner, worker)
         server.add_insecure_port(f"unix:{arguments.socket}")  # in a folder only this user may enter
         server.start()
+        gc.freeze()  # what was loaded by now stays, and need not be looked through again
         say(channel.Ready())
         server.wait_for_termination()
 
@@ -82,14 +85,14 @@ def answer(learner: Learner, request: Request) -> BaseModel:
 def _ask(learner: Learner, request: Request) -> BaseModel:
     match request:
         case Describe():
-            return Spec.of(learner.describe())
+            return Spec.of(learner.describe(), isinstance(learner, Adopter))
         case Initial():
             learner.initial(request.out)
         case Propose():
             return Trained.of(learner.propose(request.head, channel.round_of(request), request.out))
         case Score():
             return Compared.of(learner.score(request.head, request.candidate, channel.round_of(request)))
-        case Adopt():
+        case Adopt() if isinstance(learner, Adopter):
             learner.adopt(request.head, channel.round_of(request))
     return Done()
 
@@ -109,7 +112,10 @@ def _method(learner: Learner, kind: type[Request]) -> "grpc.RpcMethodHandler[byt
         if not context.is_active():
             return b""  # whoever asked has given up while we were busy
         try:
-            return channel.encode(answer(learner, kind.model_validate_json(body)))
+            with wanted_while(context.is_active):
+                return channel.encode(answer(learner, kind.model_validate_json(body)))
+        except GivenUp:
+            return b""
         except ValidationError as fault:
             context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, f"not a {kind.__name__}: {fault.errors()[0]['msg']}"

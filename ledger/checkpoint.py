@@ -24,7 +24,7 @@ from ledger.checkpoint_state import (
 )
 from ledger.chunks import MAX_CHUNKS, MAX_OPEN, GroupKey, History, OpenGroup
 from ledger.evidence import Equivocation, Kind, evidence_of
-from ledger.files import write_whole
+from ledger.files import read_bounded, write_whole
 from ledger.pages import MAX_FILE, RawEntry
 from ledger.topic import LedgerError
 from protocol.fields import (
@@ -166,7 +166,7 @@ def read_checkpoint(path: Path, topic: TopicId) -> Audit:
     """An audit that was put aside, or a new one where there is no file yet. Raises LedgerError."""
     try:
         with path.open("rb") as source:
-            data = source.read(MAX_FILE + 1)
+            data = read_bounded(source, MAX_FILE)
     except FileNotFoundError:
         return Audit(topic)
     except OSError as error:

@@ -1,12 +1,12 @@
 """The state of a run in a checkpoint: strict models beside the frozen dataclasses of protocol/state.py."""
 
 from ledger.checkpoint_money import Count, Decimal, MoneyForm, Places, money_form, money_of
-from protocol.fields import DigestField, Model, Place, RoundField
+from protocol.fields import AddressField, DigestField, Model, Place, RoundField
 from protocol.ids import Nanoseconds, TopicId
 from protocol.messages import Opening, Proposal, Vote
 from protocol.params import LearnerRef, Params
 from protocol.records import Member
-from protocol.state import ClosedRound, Ending, OpenRound, RunState, Seats, Totals
+from protocol.state import ClosedRound, Ending, OpenRound, RunState, Seats, Totals, Whereabouts
 
 
 class OpenForm(Model):
@@ -71,9 +71,11 @@ class StateForm(Model):
     epoch: Count
     head: DigestField
     head_size: Count
+    head_pieces: DigestField | None
     absent: tuple[Count, ...]
     inactive: Places
     returning: Places
+    whereabouts: tuple[tuple[RoundField, tuple[AddressField, ...]] | None, ...]
     seats: SeatsForm
     money: MoneyForm
     totals: TotalsForm
@@ -92,9 +94,13 @@ def form_of(state: RunState) -> StateForm:
         epoch=state.epoch,
         head=state.head,
         head_size=state.head_size,
+        head_pieces=state.head_pieces,
         absent=state.absent,
         inactive=tuple(sorted(state.inactive)),
         returning=tuple(sorted(state.returning)),
+        whereabouts=tuple(
+            None if known is None else (known.round, known.addresses) for known in state.whereabouts
+        ),
         seats=_seats_form(state.seats),
         money=money_form(state.money),
         totals=TotalsForm(
@@ -120,9 +126,11 @@ def state_of(form: StateForm, topic: TopicId, last: ClosedRound | None) -> RunSt
         epoch=form.epoch,
         head=form.head,
         head_size=form.head_size,
+        head_pieces=form.head_pieces,
         absent=form.absent,
         inactive=frozenset(form.inactive),
         returning=frozenset(form.returning),
+        whereabouts=tuple(None if known is None else Whereabouts(*known) for known in form.whereabouts),
         seats=_seats(form.seats),
         money=money_of(form.money),
         totals=Totals(**form.totals.model_dump()),

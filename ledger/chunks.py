@@ -147,7 +147,7 @@ class History:
         if computed != claimed:
             raise self._broken(
                 expected,
-                f"expected running hash {base64url(computed)}, the mirror returned {base64url(claimed)}",
+                f"expected running hash {base64url(computed)}, the mirror returned {base64url(claimed)[:64]}",
             )
         return entry, body, time, computed
 

@@ -17,6 +17,9 @@ POLL_SECONDS = 2.0
 BARE_POLL_SECONDS = 0.5
 """How often to look where there is no stream."""
 
+DEAF = 2
+"""News found without a ring, in a row, after which the stream counts as dead: a network that was cut tells nobody."""
+
 _LAG_SECONDS = 0.25
 _LONGEST_PAUSE = 8.0
 
@@ -44,6 +47,10 @@ class Bell:
         if self._stop is None:
             self._ended = False
             self._stop = self._subscribe(self._on_news, self._on_end)
+
+    def renew(self) -> None:
+        """Have the next `listen` subscribe again, whatever the subscription says of itself."""
+        self._ended = True
 
     async def wait(self, seconds: float) -> bool:
         """Whether it rang since `listen`, after at most this long."""
@@ -84,7 +91,7 @@ async def follow(
         history = History(topic)
     bell = Bell(subscribe) if subscribe is not None else None
     poll = BARE_POLL_SECONDS if bell is None else POLL_SECONDS
-    pause, away, woken, is_current = 0.0, False, False, False
+    pause, away, woken, is_current, unrung = 0.0, False, False, False, 0
     try:
         while True:
             if bell is not None:
@@ -107,6 +114,10 @@ async def follow(
             else:
                 if away:
                     _log.info("topic %s is within reach again", topic)
+                unrung = unrung + 1 if is_current and history.sequence > before and not woken else 0
+                if bell is not None and (away or unrung >= DEAF):
+                    bell.renew()
+                    unrung = 0
                 away = False
                 if not is_current:
                     is_current = True

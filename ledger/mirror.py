@@ -38,6 +38,7 @@ MAX_GAPS = 200
 LAST = Nanoseconds(2**63 - 1)
 """The latest time that a mirror can be asked for."""
 
+_HEADERS = {"accept": "application/json", "accept-encoding": "gzip, deflate", "user-agent": "roundabout"}
 _FIRST_PAUSE = 0.1
 _TRICKLE = 3
 _Entry = TypeVar("_Entry", bound=BaseModel)
@@ -67,17 +68,13 @@ class Mirror:
         self._timeout = timeout
         try:
             parsed = httpx.URL(self.url)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise LedgerError(f"{url!r} is no URL of a mirror ({error}); check [ledger] mirror") from error
         if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65_535:
             raise LedgerError(f"{url!r} is no URL of a mirror; [ledger] mirror wants http(s)://host:port")
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            timeout=timeout,
-            transport=transport,
-            headers={"accept": "application/json"},
-            trust_env=False,
-        )
+        # A transport without a client around it: cookies, redirects and proxies take as long as all the rest.
+        self._http = httpx.AsyncHTTPTransport(trust_env=False) if transport is None else transport
+        self._limits = {"timeout": httpx.Timeout(timeout).as_dict()}
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -278,7 +275,9 @@ class Mirror:
             return await self._read(path)
 
     async def _read(self, path: str) -> tuple[int, bytes]:
-        async with self._http.stream("GET", path) as response:
+        request = httpx.Request("GET", self.url + path, headers=_HEADERS, extensions=self._limits)
+        response = await self._http.handle_async_request(request)
+        try:
             if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
                 raise _Unavailable(f"it answered {response.status_code}")
             body = bytearray()
@@ -289,6 +288,8 @@ class Mirror:
                         f"the mirror at {self.url} sent a page over {MAX_PAGE} bytes; use another mirror"
                     )
             return response.status_code, bytes(body)
+        finally:
+            await response.aclose()
 
 
 def _checked(entity: str) -> str:

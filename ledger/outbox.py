@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from ledger.topic import LedgerError
+from protocol.errors import shown
 from protocol.ids import AccountId, Nanoseconds, Tinybar, TopicId, digest_of
 
 CHUNK = 1_024
@@ -158,13 +159,13 @@ class Outbox:
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_SCHEMA)
             (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file's text may be no UTF-8
             if database is not None:
                 database.close()
-            raise OutboxError(f"cannot open the outbox {path}: {error}; {_REMEDY}") from error
+            raise OutboxError(f"cannot open the outbox {path}: {shown(error)}; {_REMEDY}") from error
         if health != "ok":
             database.close()
-            raise OutboxError(f"the outbox {path} is damaged: {' '.join(health.split())}; {_REMEDY}")
+            raise OutboxError(f"the outbox {path} is damaged: {shown(health)}; {_REMEDY}")
         return cls(database, path, limit, now)
 
     def close(self) -> None:
@@ -326,8 +327,8 @@ class Outbox:
                 self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise OutboxError(f"cannot use the outbox {self._path}: {error}; {_REMEDY}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise OutboxError(f"cannot use the outbox {self._path}: {shown(error)}; {_REMEDY}") from error
 
 
 def cost_cap(deed: Deed) -> Tinybar:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, NewType
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from ledger.files import read_bounded
 from ledger.topic import LedgerError
 from protocol.ids import Nanoseconds, is_entity
 
@@ -88,9 +89,9 @@ class ChunkInfo(BaseModel):
     model_config = _STRICT
 
     initial_transaction_id: InitialTransaction
-    number: int = Field(ge=1)
+    number: int = Field(ge=1, lt=2**31)
     """From 1."""
-    total: int = Field(ge=1)
+    total: int = Field(ge=1, lt=2**31)
 
 
 class MessageEntry(BaseModel):
@@ -288,7 +289,7 @@ def read_history(path: Path, limit: int = MAX_FILE) -> SavedHistory:
     """A saved history of at most `limit` bytes, its entries not checked yet. Raises LedgerError."""
     try:
         with path.open("rb") as source:
-            data = source.read(limit + 1)
+            data = read_bounded(source, limit)
     except OSError as error:
         raise LedgerError(f"cannot read {path}: {error.strerror}; check the path") from error
     if len(data) > limit:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -20,11 +21,15 @@ from pydantic import (
     model_validator,
 )
 
-from protocol.fields import MAX_INTEGER, AccountField, PeerField, TopicField
+from node.net.addresses import PER_SOURCE, Scope, scope_of
+from protocol.errors import shown
+from protocol.fields import MAX_INTEGER, AccountField, AddressField, PeerField, TopicField
 from protocol.messages import first_error
 
 MAX_CONFIG = 256 * 1024
 """Bytes of the largest configuration file."""
+ANNOUNCED = 4
+"""Addresses that a member may put on the topic (SPEC.md, records)."""
 
 
 def _port(address: str) -> str:
@@ -36,11 +41,32 @@ def _port(address: str) -> str:
 HostPort = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$"), AfterValidator(_port)
 ]
+HostName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]{1,255}$")]
 Multiaddr = Annotated[
     str,
     StringConstraints(pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/\s]{1,255}/tcp/[0-9]{1,5}$"),
     AfterValidator(_port),
+]
+
+
+def _dialled(address: Any) -> Any:
+    if isinstance(address, str) and scope_of(address) is Scope.NOWHERE:
+        raise ValueError("nobody can dial this address; expected for example /ip4/203.0.113.7/tcp/4001")
+    return address
+
+
+def _several(addresses: Any) -> Any:
+    return (addresses,) if isinstance(addresses, str) else addresses
+
+
+Addresses = Annotated[
+    tuple[Annotated[Multiaddr, BeforeValidator(_dialled)], ...],
+    BeforeValidator(_several),
+    Field(max_length=PER_SOURCE),
+]
+Announced = Annotated[
+    tuple[Annotated[AddressField, BeforeValidator(_dialled)], ...], Field(max_length=ANNOUNCED)
 ]
 
 
@@ -96,8 +122,20 @@ class NetworkSection(_Section):
 
     listen: Multiaddr = "/ip4/127.0.0.1/tcp/0"
     """Where we listen; port 0 takes any free one."""
-    peers: Mapping[PeerField, Multiaddr] = Field(default_factory=dict)
-    """The address of each member we can reach, by peer id."""
+    peers: Mapping[PeerField, Addresses] = Field(default_factory=dict)
+    """The address, or the addresses, of each member we can reach, by peer id."""
+    announce: Announced | None = None
+    """Where the topic is to say that we can be reached, for ever; by default the topic is left as it is."""
+    mdns: bool = False
+    """Whether to look for members on the local network, and to say there where we listen."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _announce_listen(cls, raw: Any) -> Any:
+        """The word "listen" stands for the address that we listen on."""
+        if isinstance(raw, dict) and raw.get("announce") == "listen":
+            return {**raw, "announce": (raw.get("listen", cls.model_fields["listen"].default),)}
+        return raw
 
 
 class LedgerAccess(_Section):
@@ -153,11 +191,29 @@ class LearnerSection(_Section):
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
+class BlobsSection(_Section):
+    """How much disk the weights may take."""
+
+    quota: Annotated[int, Field(strict=True, ge=1, le=2**40)] = 4096
+    """MiB that the store may hold."""
+
+
 class LogSection(_Section):
     """What is logged, to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "text"
+
+
+class OperatorSection(_Section):
+    """The operator's view of the node: API, metrics and dashboard over HTTP, read only."""
+
+    enabled: bool = True
+    """Whether there is one."""
+    listen: HostPort | None = None
+    """Where it listens; by default on 127.0.0.1, at port 8710 or, where that is taken, at any free one."""
+    hosts: Annotated[tuple[HostName, ...], Field(max_length=16)] = ()
+    """Further host names under which browsers may ask for it, such as a proxy's."""
 
 
 class Config(_Section):
@@ -169,7 +225,9 @@ class Config(_Section):
     ledger: LedgerSection
     learner: LearnerSection
     network: NetworkSection = NetworkSection()
+    blobs: BlobsSection = BlobsSection()
     log: LogSection = LogSection()
+    operator: OperatorSection = OperatorSection()
 
 
 class MemberSection(_Section):
@@ -232,18 +290,24 @@ def load_profile(path: Path) -> NetworkProfile:
     return _load(path, NetworkProfile)
 
 
-def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
+def read_toml(path: Path, example: str) -> dict[str, Any]:
+    """The tables of a TOML file; `example` is where people see how it is written. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG + 1)
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; name an existing file") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}; name an existing file, {example}") from None
     if len(raw) > MAX_CONFIG:
         raise ConfigError(f"{path} is longer than the {MAX_CONFIG} bytes of a configuration; shorten it")
     try:
-        return kind.model_validate(tomllib.loads(raw.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}; see docs/configuration.md") from None
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or an integer of thousands of digits
+        raise ConfigError(f"{path} is not TOML: {shown(error)}; {example}") from None
+
+
+def _load(path: Path, kind: type[_AnyConfig]) -> _AnyConfig:
+    try:
+        return kind.model_validate(read_toml(path, "see docs/configuration.md"))
     except ValidationError as error:
         raise ConfigError(f"{path}: {_remedy(error)}; see docs/configuration.md") from None
 
@@ -252,7 +316,7 @@ def _remedy(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     # A misspelt key is also a missing one; where it is spelt wrong says more.
     first = min(found, key=lambda fault: fault["type"] != "extra_forbidden")
-    key = ".".join(str(part) for part in first["loc"])
+    key = shown(".".join(str(part) for part in first["loc"]), 80)
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}: remove it or mend its spelling"
     if first["type"] == "missing":

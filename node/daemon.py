@@ -1,5 +1,6 @@
 """One participant's daemon: opens what a node acts with, and runs the driver until it is told to stop."""
 
+import gc
 import tempfile
 import time
 from contextlib import AbstractAsyncContextManager
@@ -15,13 +16,17 @@ from ledger.outbox import Outbox
 from ledger.treasury import Treasury
 from node.blobs import Blobs
 from node.config import Config
+from node.console.board import Board
+from node.console.opening import OperatorView, open_view
 from node.driver import Driver
 from node.home import NodeError, held, load_identity
 from node.identity import Identity
 from node.journal import Journal
 from node.means import Means
+from node.net.addresses import AddressBook, Finder, Memory, own_scopes
+from node.net.remembered import Remembered
 from node.net.transport import Transport
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 from node.networks import account_key, open_account, spend_limit_of
 from node.signals import cancel_on_signal
 from protocol.ids import Nanoseconds
@@ -40,26 +45,30 @@ async def run_node(config: Config) -> None:
     Raises what cannot be mended without the operator.
     """
     identity = load_identity(config)
-    structlog.contextvars.bind_contextvars(peer=identity.peer)
-    with held(config.data), tempfile.TemporaryDirectory(prefix="rb-") as runtime:
+    board = Board(identity.peer, config.ledger.account, config.ledger.topic, local_clock)
+    structlog.contextvars.bind_contextvars(peer=identity.peer, round=lambda: board.round)
+    with (
+        held(config.data),
+        tempfile.TemporaryDirectory(prefix="rb-") as runtime,
+        open_view(config.operator, config.data, identity.peer, board) as view,
+    ):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
-            await _take_part(config, identity, Path(runtime))
+            tasks.start_soon(view.serve)
+            await _take_part(config, identity, Path(runtime), view)
             tasks.cancel_scope.cancel()
     log.info("stopped")
 
 
-async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
+async def _take_part(config: Config, identity: Identity, runtime: Path, view: OperatorView) -> None:
     ledger, learner = config.ledger, config.learner
     try:
-        blobs = Blobs(config.data / "blobs")
+        blobs = Blobs(config.data / "blobs", config.blobs.quota * 1024 * 1024)
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
 
-    def open_transport() -> AbstractAsyncContextManager[Transport]:
-        return open_wire(identity.secret, config.network.listen, config.network.peers, blobs)
-
     with (
+        Remembered.open(config.data / "addresses.db") as remembered,
         Journal.open(config.data / "journal.db") as journal,
         Outbox.open(config.data / "outbox.db", spend_limit_of(ledger)) as outbox,
     ):
@@ -68,6 +77,10 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
             open_account(ledger, key, outbox) as hedera,
             open_learner(learner.name, learner.options, config.data / "learner", runtime) as process,
         ):
+
+            def open_transport() -> AbstractAsyncContextManager[Transport]:
+                return open_network(config, identity, blobs, remembered)
+
             means = Means(
                 identity=identity,
                 journal=journal,
@@ -80,8 +93,27 @@ async def _take_part(config: Config, identity: Identity, runtime: Path) -> None:
                 learner=process,
                 open_transport=open_transport,
                 clock=local_clock,
+                observer=view.observer,
+                announced=config.network.announce,
             )
+            # What was loaded by now stays, and need not be looked through again and again.
+            gc.collect()
+            gc.freeze()
             await Driver(means).run()
+
+
+def open_network(
+    config: Config, identity: Identity, blobs: Blobs, memory: Memory
+) -> AbstractAsyncContextManager[Transport]:
+    """Open the network, with every source of addresses that the configuration names."""
+    network = config.network
+    finders: list[Finder] = []
+    if network.mdns:
+        from node.net.lan import Lan
+
+        finders.append(Lan())
+    book = AddressBook(own_scopes((network.listen, *(network.announce or ()))), memory)
+    return open_wire(identity.secret, network.listen, network.peers, blobs, book=book, finders=finders)
 
 
 def member_key(identity: Identity, key: bytes) -> SigningKey | None:

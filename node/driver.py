@@ -1,7 +1,7 @@
-"""The shell around `step`: feeds it events, runs its effects, and owns every task and bound (SPEC.md, step).
+"""The shell around a core: feeds it events, runs what it asks for, and owns every task and bound (SPEC.md, step).
 
     topic.follow() ----> Recorded -.
-    transport.inbound() > Received -+--> [event queue] --> step --> effects --> tasks --> events again
+    transport.inbound() > Received -+--> [event queue] --> core --> commands --> tasks --> events again
     timer -------------> Tick ----'
 
 Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
@@ -9,37 +9,33 @@ Written against anyio: on trio in production, on asyncio with the in-memory tran
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from pydantic import TypeAdapter
 
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
 from ledger.topic import TopicMessage
-from node.admission import admitted, check_honour, check_learner, check_run, has_left
-from node.blobs import BadBlob
+from node.admission import check_honour, check_learner, check_run, has_left
+from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
 from node.cosigner import see_through
-from node.journal import AlreadySigned
+from node.fetching import fetch, remove
+from node.home import NodeError
+from node.journal import JournalFull
+from node.keeping import kept, with_head
 from node.means import Means
-from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Transport
+from node.net.transport import Connected, Disconnected, Frame, Transport
 from node.reader import read_topic
-from node.reports import report
+from node.reports import open_number, report
 from node.submissions import Submissions
-from protocol.errors import Ignore, Invalid
+from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
-from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Signature
-from protocol.messages import Choice, ProposalBody, VoteBody, parse_message
-from protocol.records import PassBody, PresentBody
-from protocol.rules import choice_for
-from protocol.signing import sign
+from protocol.ids import Digest, Nanoseconds, PeerId, Ppm
+from protocol.messages import Choice
 from protocol.state import RunState
-from protocol.step import step
-from protocol.timing import alarm
 from protocol.view import (
     Adopt,
     Body,
@@ -49,8 +45,9 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Gone,
+    Listening,
     PeerUp,
-    Received,
     Recorded,
     Score,
     Scored,
@@ -58,26 +55,16 @@ from protocol.view import (
     Send,
     Sign,
     Signed,
-    Submit,
     Tick,
     Train,
     Trained,
     TrainingFailed,
     View,
     kind_of,
-    slot_of,
 )
 
 MAX_EVENTS = 1024
-"""Events that wait for `step`; beyond that their producers wait."""
-
-MAX_GAIN = 1_000_000
-"""ppm: what a vote can say at most."""
-
-Task = Train | Fetch | Score | Sign | Send | Adopt | Cosign
-"""Effects that each run in a task of their own; what is left is Submit."""
-
-_BODY: TypeAdapter[Body] = TypeAdapter(ProposalBody | VoteBody | PassBody | PresentBody)
+"""Events that wait for the core; beyond that their producers wait."""
 
 log = structlog.get_logger("node.driver")
 
@@ -90,17 +77,24 @@ class _Barrier:
 
 
 class Driver:
-    """One node: its view, its event queue, and the tasks that its effects started."""
+    """One node: its core, its event queue, and the tasks that its commands started."""
 
     def __init__(self, means: Means) -> None:
         self.means = means
-        self.view = View(peer=means.identity.peer, topic=means.topic_id)
+        self.core = Core(means.identity.peer, means.topic_id, means.account, means.observer)
         self._inbox, self._outbox = anyio.create_memory_object_stream[Event | _Barrier](MAX_EVENTS)
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
-        self._submissions = Submissions(means.topic, means.account)
+        self._submissions = Submissions(means.topic)
         self._turn = anyio.CapacityLimiter(1)
+        self._training: tuple[Train, anyio.CancelScope] | None = None
         self._transport: Transport | None = None
+        self._heads: tuple[Digest, ...] = ()
+
+    @property
+    def view(self) -> View:
+        """What the node knows."""
+        return self.core.view
 
     async def run(self) -> None:
         """Take part until cancelled. Raises RunError, and HistoryBroken when the topic does not chain."""
@@ -112,7 +106,7 @@ class Driver:
 
     async def _on_message(self, event: Recorded | CaughtUp, message: TopicMessage | None) -> None:
         if message is not None:
-            self._submissions.on_read(message)
+            self.core.copies.on_read(message.sequence, message.payer, message.body)
         await self._inbox.send(event)
 
     async def _current(self) -> RunState | None:
@@ -125,10 +119,13 @@ class Driver:
     async def _prepare(self) -> LearnerSpec:
         """Make the initial weights at home: every member has the same ones."""
         spec = await self.means.learner.describe()
-        out = self.means.blobs.new_temp()
-        await self.means.learner.initial(out)
-        digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
-        self.view = replace(self.view, blobs=frozenset({digest}))
+        try:
+            out = self.means.blobs.new_temp()
+            await self.means.learner.initial(out)
+            digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
+        except OSError as error:
+            raise NodeError(f"cannot keep the initial weights: {error.strerror}; free the disk") from error
+        self.core.take(Fetched(digest), self.means.clock())
         return spec
 
     # ---- events ----
@@ -140,56 +137,66 @@ class Driver:
                 continue
             if isinstance(event, CaughtUp):
                 tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
-            if isinstance(event, Recorded):
-                self._submissions.on_folded(event.stamp.sequence)
-            before, now = self.view.state, self.means.clock()
-            try:
-                self.view, effects = step(self.view, event, now)
-            except Ignore as reason:
-                log.debug("ignored", input=type(event).__name__, reason=str(reason))
+            before = self.view.state
+            outcome = self.core.take(event, self.means.clock())
+            if isinstance(event, Trained):
+                self.means.blobs.release(event.candidate)
+            self._note(event, outcome.fault)
+            for command in outcome.commands:
+                self._start(tasks, command)
+            if outcome.fault is not None:
                 continue
-            except Invalid as fault:
-                self._blame(event, fault)
-                continue
-            self._rearm(now)
+            self._rearm()
             state = self.view.state
             if state is not before and state is not None:
-                self._admit()
+                self._tidy(tasks)
                 report(before, state, self.view.live)
                 if before is not None and self.view.live and not self._belongs(before, state, spec):
                     tasks.cancel_scope.cancel()
-            for effect in effects:
-                if isinstance(effect, Submit):
-                    # Its key is that of this moment: it must not be that of a copy which comes back meanwhile.
-                    key = self._submissions.key_of(effect.record)
-                    tasks.start_soon(self._submissions.submit, effect.record, key)
-                else:
-                    tasks.start_soon(self._perform, effect)
 
-    def _blame(self, event: Event, fault: Invalid) -> None:
-        if isinstance(event, Received) and self._transport is not None:
-            log.warning("invalid message", sender=event.sender, reason=str(fault))
-            self._transport.drop(event.sender, str(fault))
-        elif isinstance(event, Recorded):
+    def _note(self, event: Event, fault: ProtocolError | None) -> None:
+        if isinstance(fault, Ignore):
+            log.debug("ignored", input=type(event).__name__, reason=str(fault))
+        elif fault is not None and isinstance(event, Recorded):
             log.warning("invalid record", sequence=event.stamp.sequence, reason=str(fault))
-        else:
-            raise fault  # our own event broke a rule: a bug
+
+    def _start(self, tasks: TaskGroup, command: Command) -> None:
+        match command:
+            case Admit():
+                self._admit(command)
+            case Drop():
+                self._drop(command)
+            case Send():
+                self._send(command)
+            case Write():
+                tasks.start_soon(self._submissions.submit, command.record, command.key)
+            case _:
+                if isinstance(command, Train | Score):
+                    self._give_up_training()
+                tasks.start_soon(self._perform, command)
 
     async def _network(self, state: RunState) -> None:
         """Once the topic has been read, talk to the other members."""
         log.info("taking part", run=state.run, place=self.view.place, round=open_number(state))
         async with self.means.open_transport() as transport:
             self._transport = transport
-            self._admit()
+            self.means.observer.on_network(transport.contacts)
+            self._admit(self.core.admission)
+            if self.means.announced is not None:
+                await self._inbox.send(Listening(self.means.announced))
             async for item in transport.inbound():
                 match item:
-                    case Connected(peer):
-                        log.info("connected", remote=peer)
-                        await self._inbox.send(PeerUp(peer))
-                    case Disconnected(peer):
-                        log.info("disconnected", remote=peer)
                     case Frame(peer, body):
-                        await self._on_frame(transport, peer, body)
+                        await self._on_frame(peer, body)
+                    case Connected(peer):
+                        self._on_peer(item, "connected")
+                        await self._inbox.send(PeerUp(peer))
+                    case Disconnected():
+                        self._on_peer(item, "disconnected")
+
+    def _on_peer(self, item: Connected | Disconnected, said: str) -> None:
+        log.info(said, remote=item.peer)
+        self.means.observer.on_peer(item, self.means.clock())
 
     def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
         """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
@@ -201,26 +208,28 @@ class Driver:
             return False
         return True
 
-    def _admit(self) -> None:
-        if self._transport is not None and self.view.state is not None:
-            self._transport.admit(admitted(self.view.state, self.view.peer))
+    def _admit(self, admit: Admit | None) -> None:
+        if self._transport is not None and admit is not None:
+            self._transport.locate(dict(admit.addresses))
+            self._transport.admit(admit.peers)
 
-    async def _on_frame(self, transport: Transport, peer: PeerId, body: bytes) -> None:
-        try:
-            message = parse_message(body)
-        except Invalid as fault:
-            log.warning("invalid message", sender=peer, reason=str(fault))
-            transport.drop(peer, str(fault))
-            return
-        await self._inbox.send(Received(peer, message))
+    def _drop(self, drop: Drop) -> None:
+        log.warning("invalid message", remote=drop.peer, reason=drop.reason)
+        if self._transport is not None:
+            self._transport.drop(drop.peer, drop.reason)
+
+    async def _on_frame(self, peer: PeerId, body: bytes) -> None:
+        heard = received(peer, body)
+        if isinstance(heard, Drop):
+            self._drop(heard)
+        else:
+            await self._inbox.send(heard)
 
     # ---- time ----
 
-    def _rearm(self, now: Nanoseconds) -> None:
-        """Ask with the very time that `step` was given: a later one could miss what fell due in between."""
-        due = alarm(self.view, now)
-        if due != self._alarm:
-            self._alarm = due
+    def _rearm(self) -> None:
+        if self.core.due != self._alarm:
+            self._alarm = self.core.due
             self._rearmed.set()
 
     async def _timer(self) -> None:
@@ -238,14 +247,14 @@ class Driver:
 
     # ---- effects ----
 
-    async def _perform(self, effect: Task) -> None:
+    async def _perform(self, effect: Effect) -> None:
         match effect:
             case Train() | Score():
                 await self._learn(effect)
             case Fetch():
                 await self._fetch(effect)
             case Sign():
-                await self._inbox.send(await anyio.to_thread.run_sync(self._sign, effect.body))
+                await self._speak(effect.body)
             case Send():
                 self._send(effect)
             case Adopt():
@@ -256,23 +265,31 @@ class Driver:
                 assert_never(effect)
 
     async def _learn(self, effect: Train | Score) -> None:
-        """Wait for the learner's turn; rounds that have passed meanwhile must not hold up the present one."""
+        """Wait for the learner's turn; what has been overtaken meanwhile must not hold up what is wanted now."""
         async with self._turn:
-            state = self.view.state
-            last = 0 if state is None or state.last is None else state.last.number
-            if isinstance(effect, Train) and effect.round > last:
-                await self._train(effect)
-            elif isinstance(effect, Score) and effect.round >= last:  # a late vote still has its credit
+            if not self.core.is_wanted(effect):
+                log.info("the learner came too late", round=effect.round)
+            elif isinstance(effect, Score):
                 await self._score(effect)
             else:
-                log.info("the learner came too late", round=effect.round)
+                with anyio.CancelScope() as scope:
+                    self._training = effect, scope
+                    await self._train(effect)
+                self._training = None
+
+    def _give_up_training(self) -> None:
+        """Call off what the learner trains, where nobody wants it any more."""
+        if self._training is not None and not self.core.is_wanted(self._training[0]):
+            log.info("training given up", round=self._training[0].round)
+            self._training[1].cancel()
 
     async def _train(self, effect: Train) -> None:
         try:
+            head = await self._whole(effect.head)
             with self._temporary() as out:
-                done = await self.means.learner.propose(
-                    self._path(effect.head), effect.round, out, self._patience()
-                )
+                started = anyio.current_time()
+                done = await self.means.learner.propose(head, effect.round, out, self._patience())
+                seconds = anyio.current_time() - started
                 size = out.stat().st_size
                 if not size:
                     raise LearnerError("the learner wrote no weights; update its package")
@@ -281,18 +298,20 @@ class Driver:
             log.warning("training failed", round=effect.round, reason=str(error))
             await self._inbox.send(TrainingFailed(effect.round))
             return
+        self.means.observer.on_trained(effect.round, done, seconds)
         log.info(
-            "trained", round=effect.round, labels=done.labels, labels_total=done.labels_total, loss=done.loss,
-            candidate=digest, size=size,
+            "trained", round=effect.round, seconds=round(seconds, 4), labels=done.labels,
+            labels_total=done.labels_total, loss=done.loss, candidate=digest, size=size,
         )  # fmt: skip
-        await self._inbox.send(Trained(effect.round, effect.head, digest, size))
+        pieces = self.means.blobs.pieces_of(digest)
+        await self._inbox.send(Trained(effect.round, effect.head, digest, size, pieces))
 
     async def _score(self, effect: Score) -> None:
         try:
-            head, candidate = self._path(effect.head), self._path(effect.candidate)
+            head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
+            started = anyio.current_time()
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
-            if abs(found.gain) > MAX_GAIN:
-                raise LearnerError(f"the learner found a gain of {found.gain} ppm; update its package")
+            vote = scored(effect, found)
         except BadWeights as error:
             log.warning("malformed candidate", round=effect.round, reason=str(error))
             await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
@@ -301,34 +320,17 @@ class Driver:
             log.warning("scoring failed", round=effect.round, reason=str(error))
             await self._inbox.send(ScoringFailed(effect.round, effect.candidate))
             return
-        choice = choice_for(found.gain, found.error)
+        seconds = anyio.current_time() - started
+        self.means.observer.on_scored(effect.round, found, seconds)
         log.info(
-            "scored", round=effect.round, choice=choice, head=found.head, candidate=found.candidate,
-            gain=found.gain, error=found.error, samples=found.samples,
+            "scored", round=effect.round, choice=vote.choice, seconds=round(seconds, 4), head=found.head,
+            candidate=found.candidate, gain=found.gain, error=found.error, samples=found.samples,
         )  # fmt: skip
-        await self._inbox.send(Scored(effect.round, effect.candidate, choice, found.gain))
+        await self._inbox.send(vote)
 
     async def _fetch(self, effect: Fetch) -> None:
-        if self.means.blobs.path_of(effect.digest) is not None:
-            await self._inbox.send(Fetched(effect.digest))
-            return
-        for peer in effect.sources:
-            if await self._fetch_from(peer, effect):
-                await self._inbox.send(Fetched(effect.digest))
-                return
-        await self._inbox.send(FetchingFailed(effect.digest))
-
-    async def _fetch_from(self, peer: PeerId, effect: Fetch) -> bool:
-        if self._transport is None:
-            return False
-        try:
-            with self._temporary() as out:
-                await self._transport.fetch(peer, effect.digest, effect.size, out)
-                await anyio.to_thread.run_sync(self.means.blobs.adopt_file, out, effect.digest)
-        except (FetchFailed, BadBlob, OSError) as error:  # a full disk may have room again later
-            log.warning("fetch failed", remote=peer, digest=effect.digest, reason=str(error))
-            return False
-        return True
+        is_here = await fetch(effect, self.means.blobs, self._transport)
+        await self._inbox.send(Fetched(effect.digest) if is_here else FetchingFailed(effect.digest))
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -340,36 +342,43 @@ class Driver:
             for leftover in (out, out.with_name(out.name + TEMPORARY)):
                 leftover.unlink(missing_ok=True)
 
+    def _tidy(self, tasks: TaskGroup) -> None:
+        """Forget the blobs that nobody will ask for again."""
+        self._heads = with_head(self._heads, self.view)
+        if self.view.live:
+            tasks.start_soon(remove, self.means.blobs.doomed(kept(self.view, self._heads)))
+
     async def _cosign(self, effect: Cosign) -> None:
         treasury, clock = self.means.treasury, self.means.clock
         await self._inbox.send(await see_through(treasury, effect.number, effect.payout, clock))
 
+    async def _speak(self, body: Body) -> None:
+        """Sign, or be silent in this round: a disk that is full may have room in the next."""
+        try:
+            await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
+        except JournalFull as error:
+            log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))
+
     def _sign(self, body: Body) -> Signed:
         """Into the journal before anybody hears of it: after a crash a round gets the same words, or none."""
-        slot, raw = slot_of(body), canonical(body)
-        signature = sign(self.means.identity.secret, kind_of(body), body)
-        try:
-            self.means.journal.remember(slot, body.run, body.round, raw, signature.encode() + raw)
-        except AlreadySigned as earlier:
-            log.warning("already signed", slot=slot, round=body.round)
-            before, words = earlier.existing[: len(signature)], earlier.existing[len(signature) :]
-            return Signed(_BODY.validate_json(words), Signature(before.decode()))
-        return Signed(body, signature)
+        event, is_new = signed(body, self.means.identity.secret, self.means.journal)
+        if not is_new:
+            log.warning("already signed", kind=kind_of(body), round=body.round)
+        return event
 
     def _send(self, effect: Send) -> None:
-        state, transport = self.view.state, self._transport
-        if state is None or transport is None:
+        if self._transport is None:
             return
         frame = canonical(effect.message)
-        others = [member.peer for member in state.roster if member.peer != self.view.peer]
-        for peer in others if effect.to is None else [effect.to]:
-            if not transport.send(peer, frame):
+        for peer in effect.to:
+            if not self._transport.send(peer, frame):
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
 
     async def _adopt(self, effect: Adopt) -> None:
         try:
-            await self.means.learner.adopt(self._path(effect.head), effect.round)
-        except (LearnerError, BadWeights) as error:
+            await self.means.learner.adopt(await self._whole(effect.head), effect.round)
+            await anyio.to_thread.run_sync(self.means.blobs.settle, effect.head)
+        except (LearnerError, BadWeights, OSError) as error:
             log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
 
     def _patience(self) -> float:
@@ -377,13 +386,10 @@ class Driver:
         state = self.view.state
         return 60.0 if state is None else float(state.params.round_window)
 
-    def _path(self, digest: Digest) -> Path:
-        path = self.means.blobs.path_of(digest)
+    async def _whole(self, digest: Digest) -> Path:
+        """The file of a blob, its bytes checked. Raises LearnerError: then it is to be fetched again."""
+        path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
         if path is None:
-            raise LearnerError(f"blob {digest} is not in the store")
+            await self._inbox.send(Gone(digest))
+            raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
         return path
-
-
-def open_number(state: RunState) -> int | None:
-    """The number of the open round, or None when the run has ended."""
-    return None if state.open is None else state.open.number

@@ -1,6 +1,5 @@
 """Founding a run: its treasury, its topic, the genesis record, and money for the pool (SPEC.md, begin)."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from pydantic import ValidationError
 
 from ledger.hedera import MAX_BODY, Hedera
 from ledger.treasury import create_treasury
-from node.config import ConfigError, LedgerAccess
+from node.config import ConfigError, LedgerAccess, read_toml
 from node.means import LearnerPort
 from node.progress import Progress
 from protocol.deposits import deposit_memo
+from protocol.errors import shown
 from protocol.fields import canonical, canonical_json
 from protocol.ids import NOTHING, AccountId, Digest, Tinybar, TopicId, digest_of
 from protocol.messages import first_error
@@ -43,17 +43,12 @@ class Preset:
 
 def load_preset(path: Path) -> Preset:
     """Read a preset. Raises ConfigError with one line."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}; name a file like configs/driving.toml"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}; compare it with configs/driving.toml") from None
+    table = read_toml(path, "compare it with configs/driving.toml")
     unknown = set(table) - {"learner", "params"}
     if unknown:
-        raise ConfigError(f"{path}: unknown key {sorted(unknown)[0]}: remove it or mend its spelling")
+        raise ConfigError(
+            f"{path}: unknown key {shown(sorted(unknown)[0], 80)}: remove it or mend its spelling"
+        )
     learner, params = table.get("learner", {}), table.get("params", {})
     name = learner.get("name") if isinstance(learner, dict) else None
     if not isinstance(name, str):

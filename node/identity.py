@@ -1,6 +1,7 @@
 """A key file: one secp256k1 key, PKCS#8 in PEM, readable by its owner alone (SPEC.md, Identities)."""
 
 import os
+import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,15 +61,11 @@ def create(path: Path, passphrase: str | None = None) -> Identity:
         encryption = BestAvailableEncryption(passphrase.encode())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        _write_new(path, pem)
     except FileExistsError:
         raise IdentityError(f"{path} exists already; use it, or choose another path") from None
     except OSError as error:
         raise IdentityError(f"cannot write {path}: {error.strerror}; choose another path") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
     return _identity(key)
 
 
@@ -81,13 +78,29 @@ def load(path: Path, passphrase: str | None = None) -> Identity:
         raise IdentityError(f"{path} is not protected: give no passphrase")
     try:
         key = load_pem_private_key(pem, None if passphrase is None else passphrase.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if passphrase is not None:
             raise IdentityError(f"{path}: wrong passphrase, or a damaged file") from error
         raise IdentityError(f"{path} is not a private key in PEM; restore it from your copy") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256K1):
         raise IdentityError(f"{path} holds a key of another kind; Roundabout needs secp256k1, make a new one")
     return _identity(key)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is whole or not there, whatever happens. Raises FileExistsError, OSError."""
+    if path.is_symlink() or path.exists():
+        raise FileExistsError
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # unlike a rename it overwrites nothing
+    finally:
+        temporary.unlink()
 
 
 def _identity(key: ec.EllipticCurvePrivateKey) -> Identity:

@@ -6,6 +6,8 @@ Call `remember` before a message is sent (SPEC.md, One round: two signed bodies 
 import sqlite3
 from pathlib import Path
 
+from protocol.errors import shown
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
     run TEXT NOT NULL,
@@ -20,6 +22,10 @@ CREATE TABLE IF NOT EXISTS signed (
 
 class JournalError(Exception):
     """The journal cannot be used; the message names cause and remedy in one line."""
+
+
+class JournalFull(JournalError):
+    """There is no room on the disk; nothing was noted, and nothing may be signed until there is."""
 
 
 class AlreadySigned(Exception):
@@ -50,14 +56,21 @@ class Journal:
             database.execute("PRAGMA synchronous = FULL")
             database.execute(_SCHEMA)
             (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # a damaged file's text may be no UTF-8
             if database is not None:
                 database.close()
-            raise JournalError(f"cannot open the journal {path}: {error}; {_REMEDY}") from error
+            raise JournalError(f"cannot open the journal {path}: {shown(error)}; {_REMEDY}") from error
         if health != "ok":
             database.close()
-            raise JournalError(f"the journal {path} is damaged: {' '.join(health.split())}; {_REMEDY}")
+            raise JournalError(f"the journal {path} is damaged: {shown(health)}; {_REMEDY}")
         return cls(database, path)
+
+    @classmethod
+    def in_memory(cls) -> "Journal":
+        """One without a file, for simulations: it outlives simulated crashes alone."""
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        database.execute(_SCHEMA)
+        return cls(database, Path(":memory:"))
 
     def close(self) -> None:
         """Close the file; the journal is not used afterwards."""
@@ -72,15 +85,21 @@ class Journal:
     def remember(self, slot: str, run: str, round: int, body: bytes, message: bytes) -> None:
         """Note that `message`, with this body, is about to be sent; the same body again is no offence.
 
-        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalError.
+        Raises AlreadySigned when another body was noted for the same run, round and slot; JournalFull, JournalError.
         """
         insert = "INSERT INTO signed VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         select = "SELECT body, message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
             self._database.execute(insert, (run, round, slot, body, message))
             noted, existing = self._database.execute(select, (run, round, slot)).fetchone()
-        except sqlite3.Error as error:
-            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise JournalFull(
+                    f"cannot write to the journal {self._path}: {shown(error)}; free the disk"
+                ) from error
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         if noted != body:
             raise AlreadySigned(existing)
 
@@ -89,8 +108,8 @@ class Journal:
         select = "SELECT message FROM signed WHERE run = ? AND round = ? AND slot = ?"
         try:
             row = self._database.execute(select, (run, round, slot)).fetchone()
-        except sqlite3.Error as error:
-            raise JournalError(f"cannot use the journal {self._path}: {error}; {_REMEDY}") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise JournalError(f"cannot use the journal {self._path}: {shown(error)}; {_REMEDY}") from error
         return None if row is None else bytes(row[0])
 
 

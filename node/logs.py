@@ -5,7 +5,7 @@ import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 QUIET = ("libp2p", "httpx", "httpcore", "hiero_sdk_python", "async_service", "multiaddr", "grpc")
 """Libraries that log every step of theirs; only their warnings are of interest."""
@@ -21,12 +21,20 @@ def is_of_interest(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or library not in QUIET
 
 
+def with_present_facts(logger: object, method: str, event: EventDict) -> EventDict:
+    """Replace bound values that are functions by what they give now; None leaves the key out."""
+    now = {key: value() if callable(value) else value for key, value in event.items()}
+    return {key: value for key, value in now.items() if value is not None or not callable(event[key])}
+
+
 def set_up_logging(
     level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]
 ) -> None:
     """Send our own and the libraries' logs to standard error, one event a line."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_present_facts,
+        structlog.stdlib.ExtraAdder(allow=("remote",)),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from node.cosigner import TreasuryPort
 from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
+from node.observer import Observer, Unobserved
 from protocol.ids import AccountId, Nanoseconds, Round, TopicId
 
 
@@ -56,3 +57,6 @@ class Means:
     learner: LearnerPort
     open_transport: OpenTransport
     clock: Callable[[], Nanoseconds]
+    observer: Observer = field(default_factory=Unobserved)
+    announced: tuple[str, ...] | None = None
+    """Where the others are to find us (multiaddrs); None: nobody is told."""

@@ -53,3 +53,8 @@ def report_money(before: RunState, state: RunState) -> None:
         log.info("the treasury has other keys", required=keys.required, places=keys.places)
     if is_paid_off(state) and not is_paid_off(before):
         log.info("the run is over and everything is paid: this daemon can be stopped")
+
+
+def open_number(state: RunState) -> int | None:
+    """The number of the open round, or None when the run has ended."""
+    return None if state.open is None else state.open.number

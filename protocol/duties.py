@@ -2,21 +2,27 @@
 
 advance           everything that is due and not yet under way
   follow_head     have the head's blob, and let the learner know
+  announce        say where we listen
   take_turn       train when it is our turn; say that we are back
   cast_vote       fetch, compare, vote
+  tell            say how we voted
   decide          submit the verdict
   reach_topic     put our own vote or proposal on the topic
   close           close the round after its deadline
+  train_ahead     train for the next round meanwhile (ahead.py)
   pay, accuse     money and faults (treasurer.py)
 """
 
+from bisect import bisect
 from dataclasses import replace
 
+from protocol.ahead import next_proposer, train_ahead
 from protocol.errors import Ignore
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
-from protocol.messages import Choice, VoteBody
+from protocol.messages import Choice, Contributor, ProposalBody, VoteBody
 from protocol.parse import Record
 from protocol.records import (
+    AddressBody,
     CloseRecord,
     PresentBody,
     ProposeRecord,
@@ -25,12 +31,15 @@ from protocol.records import (
     entry_of,
     vote_entry_of,
 )
-from protocol.rounds import counted_choices
+from protocol.rounds import counted_choices, is_undrawn
 from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
-from protocol.timing import close_time, last_call, topic_time, verdict_time
+from protocol.timing import announce_time, close_time, last_call, tell_time, topic_time, verdict_time
 from protocol.treasurer import accuse, pay
-from protocol.view import Adopt, Effects, Fetch, Score, Sign, Submit, Train, View
+from protocol.view import Adopt, Effects, Fetch, Score, Send, Sign, Submit, Train, Trained, View
+
+MAX_SOURCES = 64
+"""Peers that are asked for the head: enough for all of most rosters."""
 
 
 def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
@@ -46,37 +55,56 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
         effects += more
     if state.open is None or place not in state.seated:
         return view, effects
-    for part in (take_turn, cast_vote, decide, reach_topic, close):
+    for part in (announce, take_turn, cast_vote, tell, decide, reach_topic, close):
         view, more = part(view, state, state.open, place, now)
         effects += more
-    return view, effects
+    view, more = train_ahead(view, state, state.open, place)
+    return view, effects + more
 
 
 def follow_head(view: View, state: RunState, now: Nanoseconds) -> tuple[View, Effects]:
     """Have the head's blob, and let the learner know of it."""
     if state.head not in view.blobs:
-        peers = tuple(member.peer for member in state.roster)
-        return fetch(view, state.head, state.head_size, peers, now)
+        if is_fetching(view, state.head, now):
+            return view, ()
+        blob = Fetch(state.head, state.head_size, holders_of_head(view, state), state.head_pieces)
+        return fetch(view, blob, now)
     if view.adopted == state.head:
         return view, ()
     done = Round(0) if state.last is None else state.last.number
     return replace(view, adopted=state.head), (Adopt(done, state.head),)
 
 
-def fetch(
-    view: View, digest: Digest, size: int, sources: tuple[PeerId, ...], now: Nanoseconds
-) -> tuple[View, Effects]:
+def holders_of_head(view: View, state: RunState) -> tuple[PeerId, ...]:
+    """Who may have the head, the likeliest first: who made or compared the latest candidate; then our neighbours.
+
+    Each has other neighbours, so that not all of a large roster ask the same few.
+    """
+    last, place, seated = state.last, view.place or 0, sorted(state.seated)
+    known = [] if last is None else [last.proposer, *(vote.body.voter for vote in last.votes)]
+    start = bisect(seated, place)
+    near = (*seated[start:], *seated[:start])[:MAX_SOURCES]
+    places = [each for each in known if each in state.seated and each != place]
+    return tuple(state.roster[each].peer for each in dict.fromkeys((*places, *near)))[:MAX_SOURCES]
+
+
+def is_fetching(view: View, digest: Digest, now: Nanoseconds) -> bool:
+    """Whether a blob is on its way, or has just failed to come."""
+    return digest in view.fetching or now < view.retry_at
+
+
+def fetch(view: View, blob: Fetch, now: Nanoseconds) -> tuple[View, Effects]:
     """Ask for a blob, unless that is under way or has just failed."""
-    if digest in view.fetching or now < view.retry_at:
+    if is_fetching(view, blob.digest, now):
         return view, ()
-    others = tuple(dict.fromkeys(peer for peer in sources if peer != view.peer))
-    return replace(view, fetching=view.fetching | {digest}), (Fetch(digest, size, others),)
+    others = tuple(dict.fromkeys(peer for peer in blob.sources if peer != view.peer))
+    return replace(view, fetching=view.fetching | {blob.digest}), (replace(blob, sources=others),)
 
 
 def take_turn(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Train when it is our turn; say that we are back when we were left out."""
+    """Train when it is our turn, or propose what we made ahead; say that we are back when we were left out."""
     work = view.work
     if place in state.inactive and place not in state.returning and not work.present_sent:
         body = PresentBody(run=state.run, round=current.number, member=place)
@@ -84,7 +112,42 @@ def take_turn(
     idle = work.proposal is None and not work.busy
     if place != current.proposer or not idle or state.head not in view.blobs or now > current.deadline:
         return view, ()
-    return replace(view, work=replace(work, busy=True)), (Train(current.number, state.head),)
+    ahead = view.ahead
+    view = replace(view, ahead=None, work=replace(work, busy=True))
+    if ahead is None or ahead.failed:
+        return view, (Train(current.number, state.head),)
+    if ahead.trained is None:
+        return view, ()  # our learner is at it
+    view = replace(view, work=replace(view.work, turn_signed=True))
+    return view, (Sign(proposal_body(state, current, place, ahead.trained)),)
+
+
+def proposal_body(state: RunState, current: OpenRound, place: int, trained: Trained) -> ProposalBody:
+    """Our proposal of a candidate in the open round."""
+    return ProposalBody(
+        run=state.run,
+        round=current.number,
+        base=trained.base,
+        candidate=trained.candidate,
+        size=trained.size,
+        pieces=trained.pieces,
+        opening=current.opening,
+        contributors=(Contributor(account=state.roster[place].account, share=Ppm(1_000_000)),),
+        proposer=place,
+    )
+
+
+def announce(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Say on the topic where we listen, unless it is known there; at most once a round."""
+    known = state.whereabouts[place]
+    if view.addresses is None or view.addresses == (() if known is None else known.addresses):
+        return view, ()
+    if now < announce_time(view, state) or (known is not None and known.round >= current.number):
+        return view, ()
+    body = AddressBody(run=state.run, round=current.number, member=place, addresses=view.addresses)
+    return replace(view, announced_at=now), (Sign(body),)
 
 
 def cast_vote(
@@ -98,6 +161,8 @@ def cast_vote(
     proposal = work.proposal
     if proposal is None or work.busy or place == current.proposer or place not in current.members:
         return view, ()
+    if is_undrawn(state, current):
+        return view, ()
     if any(vote.body.voter == place for vote in work.votes) or now > current.deadline:
         return view, ()
     candidate = proposal.body.candidate
@@ -109,8 +174,35 @@ def cast_vote(
         return replace(view, work=replace(work, busy=True)), (Sign(body),)
     if candidate in view.blobs:
         return view, ()
-    sources = (current.proposer, *(vote.body.voter for vote in work.votes))
-    return fetch(view, candidate, proposal.body.size, tuple(state.roster[s].peer for s in sources), now)
+    if is_fetching(view, candidate, now):
+        return view, ()
+    # Whoever has voted has all of it; the others may have pieces of it by now.
+    voters = [vote.body.voter for vote in work.votes]
+    sources = dict.fromkeys((current.proposer, *voters, *sorted(current.members)))
+    peers = tuple(state.roster[source].peer for source in sources)
+    return fetch(view, Fetch(candidate, proposal.body.size, peers, proposal.body.pieces), now)
+
+
+def tell(
+    view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
+) -> tuple[View, Effects]:
+    """Tell our vote to who submits the verdict and who bets on it; after a back-off without one, to all.
+
+    The verdict has all votes: to tell everybody at once would cost each round n x n messages, and gain nothing.
+    """
+    work = view.work
+    own = next((vote for vote in work.votes if vote.body.voter == place), None)
+    if own is None or place == current.proposer or work.told_all:
+        return view, ()
+    hearers = current.members if state.params.committee_size else state.seated
+    at_once = hearers & {current.proposer, next_proposer(state, current)}
+    if work.told_at is None:
+        work, places = replace(work, told_at=now), at_once
+    elif now >= tell_time(view, state):
+        work, places = replace(work, told_all=True), hearers - at_once
+    else:
+        return view, ()
+    return replace(view, work=work), (Send(own, state.peers_of(places - {place})),)
 
 
 def decide(
@@ -119,6 +211,8 @@ def decide(
     """Submit the verdict once the tally is decided: the proposer first, others after a back-off."""
     work = view.work
     if work.proposal is None or place not in current.members or now > current.deadline:
+        return view, ()
+    if is_undrawn(state, current):
         return view, ()
     outcome = tally(count_of(counted_choices(current, work.votes), len(current.members)), state.params)
     if outcome is None:

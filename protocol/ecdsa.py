@@ -9,6 +9,8 @@ from coincurve.ecdsa import deserialize_compact
 DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES = 32, 33, 64
 
 
+# A node sees most signatures twice, from its peer and on the topic; to look one up costs a hundredth of checking it.
+@lru_cache(maxsize=1024)
 def is_signed(key: bytes, digest: bytes, signature: bytes) -> bool:
     """Whether a compact signature of 64 bytes, its s low, is the key's over a digest."""
     if len(digest) != DIGEST_BYTES:

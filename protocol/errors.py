@@ -18,3 +18,8 @@ class Ignore(ProtocolError):
 
 class Invalid(ProtocolError):
     """The input breaks a rule; its author is to blame."""
+
+
+def shown(text: object, most: int = 200) -> str:
+    """What somebody else has chosen, fit for one line of an error: printable, and `most` characters of it."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:most])

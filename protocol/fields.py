@@ -99,6 +99,13 @@ PeerField = Annotated[PeerId, StringConstraints(max_length=64), AfterValidator(_
 TransactionField = Annotated[
     TransactionId, StringConstraints(max_length=80), AfterValidator(_check_transaction)
 ]
+AddressField = Annotated[
+    str,
+    StringConstraints(
+        max_length=128, pattern="^/(ip4|ip6|dns|dns4|dns6)/[A-Za-z0-9.:_-]{1,120}/tcp/[1-9][0-9]{0,4}$"
+    ),
+]
+"""A multiaddr at which a member listens."""
 RoundField = Annotated[Round, Field(ge=1, le=MAX_INTEGER)]
 Place = Annotated[int, Field(ge=0, le=999)]
 """A member's place in the roster, from 0."""

@@ -6,6 +6,9 @@ read(state, topic, raw, stamp, found)    parse, then
 lookup(state, record, stamp)             which transfers the reader must look up before: `found`
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import singledispatch
 
@@ -27,6 +30,7 @@ from protocol.motions import (
 from protocol.parse import Record, parse_record
 from protocol.payments import FailedRecord, FundRecord, SettledRecord, SettleRecord, TopupRecord
 from protocol.records import (
+    AddressRecord,
     CloseRecord,
     Genesis,
     PassRecord,
@@ -40,22 +44,44 @@ from protocol.rounds import (
     close_round,
     counted_choices,
     credit_late_vote,
+    is_undrawn,
     open_round,
+    outcomes_known,
+    with_committee,
     with_proposal,
     with_vote,
 )
 from protocol.rules import close_tally, count_of, shuffled, tally
 from protocol.settlement import failed, settle, settled
 from protocol.signing import verify
-from protocol.state import RunState, Seats, Totals
+from protocol.state import OpenRound, RunState, Seats, Totals, Whereabouts
 from protocol.transfers import Lookup, Named, Outgoing, Transfer
 
 Found = tuple[Transfer, ...]
 """What a reader found on the mirror for the lookup of a record."""
 
 
+Folder = Callable[[RunState | None, TopicId, bytes, Stamp, Found], RunState]
+"""What `fold_record` says, from wherever it knows it."""
+
+
 def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found: Found = ()) -> RunState:
     """The state after one topic message. Raises Ignore or Invalid when the message has no effect."""
+    return _folder.get()(state, topic, raw, stamp, found)
+
+
+@contextmanager
+def folded_by(folder: Folder) -> Iterator[None]:
+    """Within this context `read` asks another folder, which answers as `fold_record` does, if from memory."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+def fold_record(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found: Found) -> RunState:
+    """The state after one topic message, found out here and now. Raises Ignore or Invalid."""
     record = parse_record(raw)
     if state is None:
         if not isinstance(record, Genesis):
@@ -64,6 +90,9 @@ def read(state: RunState | None, topic: TopicId, raw: bytes, stamp: Stamp, found
             raise Invalid(f"a genesis written for topic {record.topic}")
         return begin(record, stamp)
     return apply(state, record, stamp, found)
+
+
+_folder: ContextVar[Folder] = ContextVar("folder", default=fold_record)
 
 
 def lookup(state: RunState | None, record: Record, stamp: Stamp) -> Lookup | None:
@@ -107,9 +136,11 @@ def begin(genesis: Genesis, stamp: Stamp) -> RunState:
         epoch=1,
         head=genesis.params.initial,
         head_size=0,
+        head_pieces=None,
         absent=(0,) * size,
         inactive=frozenset(),
         returning=frozenset(),
+        whereabouts=(None,) * size,
         seats=Seats(terms=(1,) * size),
         money=money,
         totals=Totals(),
@@ -141,11 +172,12 @@ def _(record: VerdictRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
         raise Ignore(f"a verdict on round {current.number} after its deadline")
+    check_drawn(state, current)
     votes = check_votes(state, current, proposal, record.votes)
     members = len(current.members)
     outcome = tally(count_of(counted_choices(current, votes), members), state.params)
     if outcome != record.outcome:
-        if tally(count_of([vote.body.choice for vote in votes], members), state.params) == record.outcome:
+        if record.outcome in outcomes_known(state, current, votes):
             raise Ignore("a verdict with a vote that its voter has contradicted on the topic")
         raise Invalid(f"a verdict of {record.outcome} whose votes say {outcome or 'undecided'}")
     return close_round(state, current, outcome, proposal, votes, stamp)
@@ -159,6 +191,7 @@ def _(record: VoteRecord, state: RunState, stamp: Stamp, found: Found) -> RunSta
     current = open_of(state, proposal.body.round)
     if stamp.time > current.deadline:
         raise Ignore(f"a vote in round {current.number} after its deadline")
+    check_drawn(state, current)
     (vote,) = check_votes(state, current, proposal, (record.vote,))
     return replace(state, open=with_vote(with_proposal(current, proposal), vote))
 
@@ -172,7 +205,7 @@ def _(record: ProposeRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     changed = with_proposal(current, proposal)
     if changed is current:
         raise Ignore("a proposal that is on the topic already")
-    return replace(state, open=changed)
+    return replace(state, open=with_committee(state, changed, stamp))
 
 
 @_apply.register
@@ -215,6 +248,24 @@ def _(record: PresentRecord, state: RunState, stamp: Stamp, found: Found) -> Run
     if body.member not in state.inactive or body.member in state.returning:
         raise Ignore("a presence of a member that counts already")
     return replace(state, returning=state.returning | {body.member})
+
+
+@_apply.register
+def _(record: AddressRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
+    body = record.body
+    check_run(state, body.run, record.op)
+    if body.member >= len(state.roster):
+        raise Invalid("an address of nobody in the roster")
+    if state.open is None or body.member not in state.seated | state.seats.joining:
+        raise Ignore("an address of a member that has left, or the run has ended")
+    if body.round > state.open.number:
+        raise Invalid(f"an address in round {body.round}; round {state.open.number} is open")
+    known = state.whereabouts[body.member]
+    if known is not None and body.round <= known.round:
+        raise Ignore("an address of a member that has given a later one")
+    verify(state.roster[body.member].key, "address", body, record.sig)
+    before, after = state.whereabouts[: body.member], state.whereabouts[body.member + 1 :]
+    return replace(state, whereabouts=(*before, Whereabouts(body.round, body.addresses), *after))
 
 
 # ---- members ----
@@ -312,6 +363,12 @@ def _(record: FailedRecord, state: RunState, stamp: Stamp, found: Found) -> RunS
 def _(record: RotateRecord, state: RunState, stamp: Stamp, found: Found) -> RunState:
     check_run(state, record.body.run, record.op)
     return rotate(state, record, stamp)
+
+
+def check_drawn(state: RunState, current: OpenRound) -> None:
+    """Check that it is known who votes. Raises Ignore."""
+    if is_undrawn(state, current):
+        raise Ignore(f"no committee is drawn in round {current.number} yet: its proposal is not on the topic")
 
 
 def check_run(state: RunState, run: str, op: str) -> None:

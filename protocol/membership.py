@@ -88,6 +88,7 @@ def seat_anew(state: RunState, member: Member) -> RunState:
         state,
         roster=(*state.roster, member),
         absent=(*state.absent, 0),
+        whereabouts=(*state.whereabouts, None),
         seats=replace(
             seats,
             terms=(*seats.terms, 1),

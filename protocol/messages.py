@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from protocol.errors import Invalid
+from protocol.errors import Invalid, shown
 from protocol.fields import (
     MAX_INTEGER,
     AccountField,
@@ -20,6 +20,8 @@ from protocol.fields import (
 )
 from protocol.ids import Digest, Ppm, digest_of
 
+PIECE_BYTES = 1024 * 1024
+"""A blob travels in pieces of this size, the last one smaller; each can be checked by itself."""
 MAX_MESSAGE = 64 * 1024
 """Bytes of the largest message; a longer one is refused unread."""
 
@@ -58,6 +60,12 @@ def check_shares(contributors: Iterable[Contributor]) -> None:
         raise ValueError("the contributors' shares must add up to 1000000 ppm")
 
 
+def check_pieces(size: int, pieces: Digest | None) -> None:
+    """Check that pieces are named where a blob has several, and only there. Raises ValueError."""
+    if (pieces is None) != (size <= PIECE_BYTES):
+        raise ValueError(f"a blob above {PIECE_BYTES} bytes, and no other, names its pieces")
+
+
 class ProposalBody(Model):
     """What a proposer signs."""
 
@@ -68,13 +76,16 @@ class ProposalBody(Model):
     candidate: DigestField
     size: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     """Bytes of the candidate's blob."""
+    pieces: DigestField | None = None
+    """Digest of the digests of its pieces, one after the other; None where there is but one."""
     opening: Opening
     contributors: Annotated[tuple[Contributor, ...], Field(min_length=1, max_length=16)]
     proposer: Place
 
     @model_validator(mode="after")
-    def _shares_are_whole(self) -> "ProposalBody":
+    def _is_whole(self) -> "ProposalBody":
         check_shares(self.contributors)
+        check_pieces(self.size, self.pieces)
         return self
 
     def digest(self) -> Digest:
@@ -132,5 +143,4 @@ def first_error(error: ValidationError) -> str:
     """The first complaint of a validation, as one bounded line; parts of it were chosen by a stranger."""
     details = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in details["loc"])[:80]
-    line = f"{where}: {details['msg'][:120]}" if where else details["msg"][:120]
-    return "".join(character if character.isprintable() else "?" for character in line)
+    return shown(f"{where}: {details['msg'][:120]}" if where else details["msg"][:120])

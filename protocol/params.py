@@ -11,6 +11,10 @@ PpmField = Annotated[Ppm, Field(ge=0, le=1_000_000)]
 TinybarField = Annotated[Tinybar, Field(ge=0, le=MAX_INTEGER)]
 
 
+MIN_COMMITTEE = 21
+"""With 30 % bad of 40, 7 drawn have a bad majority in 10 % of draws, 21 in 0.1 %."""
+
+
 class LearnerRef(Model):
     """Which learner everybody runs."""
 
@@ -32,6 +36,8 @@ class Params(Model):
     """P: no outcome before this share of the round's members has voted."""
     min_approvals: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Approvals needed from members other than the proposer; None: 0 with admission by vote, else a third of them."""
+    committee_size: Annotated[int, Field(ge=0, le=998)] = 0
+    """Members drawn to vote in each round, beside the proposer, once its proposal is on the topic; 0: all vote."""
     round_window: Annotated[int, Field(ge=1, le=604_800)] = 60
     """Seconds from the opening of a round to its deadline."""
     inactive_after: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -67,6 +73,12 @@ class Params(Model):
     def _strangers_have_a_stake(self) -> "Params":
         if self.admission == "open" and not self.stake_min:
             raise ValueError("admission to all needs a stake: set stake_min, or admission to vote")
+        return self
+
+    @model_validator(mode="after")
+    def _committees_cannot_be_bought(self) -> "Params":
+        if 0 < self.committee_size < MIN_COMMITTEE:
+            raise ValueError(f"a committee has at least {MIN_COMMITTEE} members, or 0: everybody votes")
         return self
 
     def approvals_needed(self, members: int) -> int:

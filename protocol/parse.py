@@ -20,6 +20,7 @@ from protocol.motions import (
 )
 from protocol.payments import FailedRecord, FundRecord, SettledRecord, SettleRecord, TopupRecord
 from protocol.records import (
+    AddressRecord,
     CloseRecord,
     Genesis,
     PassRecord,
@@ -32,10 +33,11 @@ from protocol.records import (
 MAX_RECORD = 64 * 1024
 """Bytes of the largest record; a longer one is nobody's record."""
 
-RoundRecord = VerdictRecord | VoteRecord | ProposeRecord | CloseRecord | PassRecord | PresentRecord
+RoundRecord = VerdictRecord | VoteRecord | ProposeRecord | CloseRecord | PassRecord
+SignOfLife = PresentRecord | AddressRecord
 Motion = JoinRecord | LeaveRecord | ParamsRecord | UpgradeRecord | EndRecord | RotateRecord | FaultRecord
 MoneyRecord = FundRecord | TopupRecord | SettleRecord | SettledRecord | FailedRecord
-Record = Genesis | RoundRecord | Motion | MoneyRecord
+Record = Genesis | RoundRecord | SignOfLife | Motion | MoneyRecord
 _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="op")])
 
 

@@ -12,6 +12,7 @@ from protocol.errors import Invalid
 from protocol.fields import (
     MAX_INTEGER,
     AccountField,
+    AddressField,
     DigestField,
     Model,
     PeerField,
@@ -30,6 +31,7 @@ from protocol.messages import (
     ProposalBody,
     Vote,
     VoteBody,
+    check_pieces,
     check_shares,
 )
 from protocol.params import Params
@@ -121,6 +123,7 @@ class ProposalEntry(Model):
     base: DigestField
     candidate: DigestField
     size: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    pieces: DigestField | None = None
     opening: Opening
     contributors: Annotated[tuple[ContributorEntry, ...], Field(min_length=1, max_length=16)]
     proposer: Place
@@ -195,6 +198,25 @@ class PresentRecord(Tagged):
     sig: SignatureField
 
 
+class AddressBody(Model):
+    """What a member signs that wants to be found."""
+
+    run: DigestField
+    round: RoundField
+    """The round that was open when it said so: a later one counts, an earlier one is history."""
+    member: Place
+    addresses: Annotated[tuple[AddressField, ...], Field(max_length=4)]
+    """Where it listens now; none where it waits to be found no more."""
+
+
+class AddressRecord(Tagged):
+    """Where a member listens."""
+
+    op: Literal["address"] = "address"
+    body: AddressBody
+    sig: SignatureField
+
+
 def entry_of(proposal: Proposal) -> ProposalEntry:
     """A signed proposal as it stands in a record."""
     body = proposal.body
@@ -203,6 +225,7 @@ def entry_of(proposal: Proposal) -> ProposalEntry:
         base=body.base,
         candidate=body.candidate,
         size=body.size,
+        pieces=body.pieces,
         opening=body.opening,
         contributors=tuple((c.account, c.share) for c in body.contributors),
         proposer=body.proposer,
@@ -211,10 +234,11 @@ def entry_of(proposal: Proposal) -> ProposalEntry:
 
 
 def proposal_of(entry: ProposalEntry, run: Digest) -> Proposal:
-    """The signed proposal that an entry stands for. Raises Invalid when the shares do not add up."""
+    """The signed proposal that an entry stands for. Raises Invalid when shares or pieces are not whole."""
     contributors = tuple(Contributor.known(account=a, share=s) for a, s in entry.contributors)
     try:
         check_shares(contributors)
+        check_pieces(entry.size, entry.pieces)
     except ValueError as error:
         raise Invalid(f"malformed proposal: {error}") from None
     body = ProposalBody.known(
@@ -223,6 +247,7 @@ def proposal_of(entry: ProposalEntry, run: Digest) -> Proposal:
         base=entry.base,
         candidate=entry.candidate,
         size=entry.size,
+        pieces=entry.pieces,
         opening=entry.opening,
         contributors=contributors,
         proposer=entry.proposer,

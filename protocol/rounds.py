@@ -8,6 +8,7 @@ credit_late_vote     until the next round closes
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 from protocol.checks import validate_vote
 from protocol.errors import Ignore
@@ -15,8 +16,16 @@ from protocol.ids import AccountId, Nanoseconds, Round
 from protocol.membership import new_epoch
 from protocol.messages import Choice, Opening, Proposal, Vote
 from protocol.money import Money, release, with_penalty, with_rewards
-from protocol.records import Stamp, VoteEntry, vote_of
-from protocol.rules import MILLION, count_of, is_clear_rejection, proposal_reward, proposer_for
+from protocol.records import Outcome, Stamp, VoteEntry, vote_of
+from protocol.rules import (
+    MILLION,
+    committee_for,
+    count_of,
+    is_clear_rejection,
+    proposal_reward,
+    proposer_for,
+    tally,
+)
 from protocol.state import ClosedRound, Ending, OpenRound, RunState, state_digest
 
 
@@ -25,6 +34,20 @@ def with_proposal(current: OpenRound, proposal: Proposal) -> OpenRound:
     if any(proposal.body == seen.body for seen in current.proposals) or len(current.proposals) == 2:
         return current
     return replace(current, proposals=(*current.proposals, proposal))
+
+
+def is_undrawn(state: RunState, current: OpenRound) -> bool:
+    """Whether a committee will vote in a round, and is not drawn yet: its members are those it is drawn from."""
+    return 0 < state.params.committee_size < len(current.members) - 1
+
+
+def with_committee(state: RunState, current: OpenRound, stamp: Stamp) -> OpenRound:
+    """Draw who votes, once, from the record that first fixes the candidate; then they are the round's members."""
+    if not is_undrawn(state, current):
+        return current
+    proposer, size = current.proposer, state.params.committee_size
+    drawn = committee_for(current.members, proposer, size, stamp.running_hash)
+    return replace(current, members=drawn | {proposer})
 
 
 def with_vote(current: OpenRound, vote: Vote) -> OpenRound:
@@ -44,6 +67,21 @@ def counted_choices(current: OpenRound, votes: Sequence[Vote]) -> list[Choice]:
     """What each vote counts as: an abstention where the topic holds a different vote of the same voter."""
     contradicted = contradicted_voters(current, votes)
     return [Choice.ABSTAIN if vote.body.voter in contradicted else vote.body.choice for vote in votes]
+
+
+def outcomes_known(state: RunState, current: OpenRound, votes: Sequence[Vote]) -> set[Outcome | None]:
+    """What votes say to whoever has seen none, some or all of the different ones that their voters put on the topic."""
+    contradicted = contradicted_voters(current, votes)
+    doubtful = [vote.body.choice for vote in votes if vote.body.voter in contradicted]
+    sure = [vote.body.choice for vote in votes if vote.body.voter not in contradicted]
+    approvals, abstentions = doubtful.count(Choice.APPROVE), doubtful.count(Choice.ABSTAIN)
+    rejections = len(doubtful) - approvals - abstentions
+    found: set[Outcome | None] = set()
+    for a, j in product(range(approvals + 1), range(rejections + 1)):
+        choices = [*sure, *[Choice.APPROVE] * a, *[Choice.REJECT] * j]
+        choices += [Choice.ABSTAIN] * (len(votes) - len(choices))
+        found.add(tally(count_of(choices, len(current.members)), state.params))
+    return found
 
 
 def contradicted_voters(current: OpenRound, votes: Sequence[Vote]) -> frozenset[int]:
@@ -82,15 +120,17 @@ def close_round(
     absent, inactive, money = settle_attendance(state, is_hurried(state, ending, stamp))
     if ending == "rejected":
         money = with_rejection(money, state, current, votes)
-    head, head_size = state.head, state.head_size
+    head, head_size, head_pieces = state.head, state.head_size, state.head_pieces
     if proposal is not None and ending in ("accepted", "rejected"):
         money = with_earnings(money, state, current, closed, proposal)
         if ending == "accepted":
             head, head_size = proposal.body.candidate, proposal.body.size
+            head_pieces = proposal.body.pieces
     state = replace(
         state,
         head=head,
         head_size=head_size,
+        head_pieces=head_pieces,
         absent=absent,
         inactive=inactive,
         money=release(money, current.number, [member.account for member in state.roster]),

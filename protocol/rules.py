@@ -88,10 +88,13 @@ def close_tally(count: Count, params: Params) -> Outcome | None:
     return tally(silent, params)
 
 
-def shuffled(size: int, beacon: RunningHash) -> tuple[int, ...]:
-    """A permutation of range(size) drawn from a running hash: Fisher-Yates, all equally likely."""
+def shuffled(size: int, beacon: RunningHash, purpose: bytes = b"order") -> tuple[int, ...]:
+    """A permutation of range(size) drawn from a running hash: Fisher-Yates, all equally likely.
+
+    purpose: what is drawn from the hash; what is drawn for another purpose tells nothing about it.
+    """
     order = list(range(size))
-    seed = b"roundabout/1/order\n" + unbase64url(beacon, 48)
+    seed = b"roundabout/1/%b\n" % purpose + unbase64url(beacon, 48)
     draw = 0
     for last in range(size - 1, 0, -1):
         bound = last + 1
@@ -105,6 +108,12 @@ def shuffled(size: int, beacon: RunningHash) -> tuple[int, ...]:
         pick = value % bound
         order[last], order[pick] = order[pick], order[last]
     return tuple(order)
+
+
+def committee_for(members: frozenset[int], proposer: int, size: int, beacon: RunningHash) -> frozenset[int]:
+    """Who votes on a proposal beside its proposer: `size` of the other members, all equally likely."""
+    others = sorted(members - {proposer})
+    return frozenset(others[place] for place in shuffled(len(others), beacon, b"committee")[:size])
 
 
 def proposer_for(order: Sequence[int], cursor: int, active: frozenset[int]) -> tuple[int, int] | None:

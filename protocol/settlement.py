@@ -59,6 +59,8 @@ def is_due(state: RunState, time: Nanoseconds) -> bool:
     money = state.money
     if money.treasury is None or money.settlement is not None or money.pool < state.params.settle_fee:
         return False
+    if state.open is not None and not money.queue and not is_snapshot_due(state):
+        return False
     try:
         with_queue(state, time)
     except Ignore:
@@ -71,9 +73,9 @@ def with_queue(state: RunState, time: Nanoseconds) -> Money:
 
     A new one comes in time even where the last is not done with: who refuses its money must not hold up others.
     """
-    money, rounds = state.money, state.rounds
-    queue = tuple(account for account in money.queue if account in dict(money.owed))
-    is_time = rounds - money.snapshot_round >= state.params.settle_every
+    money, rounds, owed = state.money, state.rounds, dict(state.money.owed)
+    queue = tuple(account for account in money.queue if account in owed)
+    is_time = is_snapshot_due(state)
     if queue and not is_time:
         return replace(money, queue=queue)
     if state.open is None:
@@ -86,6 +88,11 @@ def with_queue(state: RunState, time: Nanoseconds) -> Money:
         raise Ignore("a settlement of nothing")
     queue = tuple(sorted(due, key=lambda account: precedence(money, account)))
     return replace(money, queue=queue, snapshot_round=rounds)
+
+
+def is_snapshot_due(state: RunState) -> bool:
+    """Whether it is time to decide anew who is to be paid."""
+    return state.rounds - state.money.snapshot_round >= state.params.settle_every
 
 
 def wind_up_time(state: RunState) -> Nanoseconds | None:

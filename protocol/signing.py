@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 import coincurve
 
@@ -26,8 +27,13 @@ def signing_digest(kind: str, body: Model) -> bytes:
 
 def sign(secret: bytes, kind: str, body: Model) -> Signature:
     """Sign a body with a 32-byte secret (deterministic, RFC 6979)."""
-    signature = coincurve.PrivateKey(secret).sign_recoverable(signing_digest(kind, body), hasher=None)
+    signature = _private(secret).sign_recoverable(signing_digest(kind, body), hasher=None)
     return Signature(base64url(signature[:64]))
+
+
+@lru_cache(maxsize=1024)
+def _private(secret: bytes) -> coincurve.PrivateKey:
+    return coincurve.PrivateKey(secret)
 
 
 def verify(key: PublicKey, kind: str, body: Model, signature: Signature) -> None:

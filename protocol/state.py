@@ -1,10 +1,11 @@
 """What the fold knows: the state of a run between two records (SPEC.md, RunState)."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from protocol.fields import canonical_json
-from protocol.ids import AccountId, Digest, Nanoseconds, Round, Tinybar, TopicId, digest_of
+from protocol.ids import AccountId, Digest, Nanoseconds, PeerId, Round, Tinybar, TopicId, digest_of
 from protocol.messages import Opening, Proposal, Vote
 from protocol.money import Money, money_form
 from protocol.params import LearnerRef, Params
@@ -21,7 +22,7 @@ class OpenRound:
     number: Round
     opening: Opening
     members: frozenset[int]
-    """Places that may vote: those who are not inactive."""
+    """Places that may vote: those who are not inactive, or the committee, once it is drawn, and the proposer."""
     proposer: int
     deadline: Nanoseconds
     proposals: tuple[Proposal, ...] = ()
@@ -95,6 +96,15 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a member says it listens."""
+
+    round: Round
+    """When it said so."""
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunState:
     """Everything that is true after a record: equal for all who read the same topic."""
 
@@ -111,24 +121,36 @@ class RunState:
     head: Digest
     head_size: int
     """Bytes of the head's blob; 0 for the initial one, which everybody makes at home."""
+    head_pieces: Digest | None
+    """Digest of the digests of its pieces, where it has several."""
     absent: tuple[int, ...]
     """For each place, rounds in a row without a sign of life."""
     inactive: frozenset[int]
     returning: frozenset[int]
     """Inactive places that have said they are back: active from the next opening."""
+    whereabouts: tuple[Whereabouts | None, ...]
+    """For each place, where its member listens, if it has said so."""
     seats: Seats
     money: Money
     totals: Totals
     open: OpenRound | None
     """None once the run has ended."""
     last: ClosedRound | None
+    # What follows from the rest is found out once a state: all who have read as far ask for it again and again.
+    _places: dict[str, int] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _seated: list[frozenset[int]] = field(default_factory=list, init=False, compare=False, repr=False)
+    _staked: list[frozenset[int]] = field(default_factory=list, init=False, compare=False, repr=False)
+    _ranks: list[tuple[int, ...]] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def place_of(self, peer: str) -> int | None:
         """A peer's place in the roster, or None."""
-        for place, member in enumerate(self.roster):
-            if member.peer == peer:
-                return place
-        return None
+        if not self._places:
+            self._places.update((member.peer, place) for place, member in enumerate(self.roster))
+        return self._places.get(peer)
+
+    def peers_of(self, places: Iterable[int]) -> tuple[PeerId, ...]:
+        """The peers in some places, by place."""
+        return tuple(self.roster[place].peer for place in sorted(places))
 
     def earned_by(self, account: AccountId) -> Tinybar:
         """What an account has earned so far, whether or not it was paid yet."""
@@ -137,7 +159,10 @@ class RunState:
     @property
     def seated(self) -> frozenset[int]:
         """Places of those who belong to the run now, active or not."""
-        return frozenset(range(len(self.roster))) - self.seats.vacant - self.seats.expelled
+        if not self._seated:
+            places = frozenset(range(len(self.roster)))
+            self._seated.append(places - self.seats.vacant - self.seats.expelled)
+        return self._seated[0]
 
     @property
     def staked(self) -> frozenset[int]:
@@ -145,9 +170,27 @@ class RunState:
 
         Else who pays a stake first, in a run that starts without any, would decide everything alone.
         """
-        seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
-        enough = frozenset(place for place in seated if stakes[place] >= least)
-        return enough if 2 * len(enough) > len(seated) else seated
+        if not self._staked:
+            seated, stakes, least = self.seated, self.money.stakes, self.params.stake_min
+            enough = frozenset(place for place in seated if stakes[place] >= least)
+            self._staked.append(enough if 2 * len(enough) > len(seated) else seated)
+        return self._staked[0]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """For each place, how many act before it in the open round (SPEC.md, step): its proposer first.
+
+        Then those who vote, by the order, then the others; last those whose place is newer than the order.
+        """
+        if not self._ranks:
+            assert self.open is not None, "nobody acts in a round that is not open"
+            members, order, first = self.open.members, self.order, self.order.index(self.open.proposer)
+            walk = sorted(order[first:] + order[:first], key=lambda place: place not in members)
+            ranks = [len(walk)] * len(self.roster)
+            for rank, place in enumerate(walk):
+                ranks[place] = rank
+            self._ranks.append(tuple(ranks))
+        return self._ranks[0]
 
     @property
     def rounds(self) -> int:

@@ -10,32 +10,40 @@ No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and run
 
 from dataclasses import replace
 
-from protocol.checks import validate_proposal, validate_vote
-from protocol.duties import advance, vote_body
+from protocol.ahead import still_good
+from protocol.checks import open_of, validate_proposal, validate_vote
+from protocol.duties import advance, proposal_body, vote_body
 from protocol.errors import Ignore, Invalid, ProtocolError
 from protocol.fold import read
 from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm
-from protocol.messages import Choice, Contributor, Message, Proposal, ProposalBody, Vote, VoteBody
+from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
 from protocol.motions import SignedPass, SignedProposal, SignedVote
 from protocol.parse import parse_record
 from protocol.records import (
+    AddressBody,
+    AddressRecord,
     PassBody,
     PassRecord,
     PresentBody,
     PresentRecord,
+    ProposeRecord,
     VoteRecord,
     entry_of,
     vote_entry_of,
 )
+from protocol.rounds import is_undrawn
 from protocol.state import OpenRound, RunState
 from protocol.treasurer import with_charge
 from protocol.view import (
+    Ahead,
     CaughtUp,
     Effects,
     Event,
     Executed,
     Fetched,
     FetchingFailed,
+    Gone,
+    Listening,
     PeerUp,
     Received,
     Recorded,
@@ -50,6 +58,7 @@ from protocol.view import (
     TrainingFailed,
     View,
     Work,
+    kind_of,
 )
 
 MAX_FAILURES = 2
@@ -73,6 +82,8 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
             return on_received(view, event.sender, event.message), ()
         case PeerUp():
             return view, repeat(view, event.peer)
+        case Listening():
+            return replace(view, addresses=event.addresses, announced_at=None), ()
         case Signed():
             return on_signed(view, event)
         case Trained():
@@ -87,6 +98,8 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
             return on_fetched(view, event.digest), ()
         case FetchingFailed():
             return on_fetching_failed(view, event.digest, now), ()
+        case Gone():
+            return replace(view, blobs=view.blobs - {event.digest}), ()
         case Executed():
             return on_executed(view, event, now), ()
         case Tick():
@@ -102,26 +115,34 @@ def on_recorded(view: View, event: Recorded) -> tuple[View, Effects]:
     before = view.open
     view = replace(view, state=state)
     if before is not None and state.open is not None and before.number == state.open.number:
-        return absorb_topic(view, state.open), ()
+        return absorb_topic(view, state, before, state.open), ()
     effects = late_vote(view, state)
     view = notice_pass(view, state, event)
-    view = replace(view, work=Work(), blobs=view.blobs & ({state.head} | kept(view)))
-    return replay_early(view), effects
+    ahead = still_good(view, state)
+    blobs = view.blobs & ({state.head} | kept(view.work, ahead))
+    return replay_early(replace(view, ahead=ahead, work=Work(), blobs=blobs)), effects
 
 
-def kept(view: View) -> frozenset[Digest]:
-    """The candidate just decided: it may be the head now, or the base of what comes next."""
-    proposal = view.work.proposal
-    return frozenset() if proposal is None else frozenset({proposal.body.candidate})
+def kept(work: Work, ahead: Ahead | None) -> frozenset[Digest]:
+    """The candidate just decided, which may be the head now, and the one we made ahead."""
+    proposal = work.proposal
+    decided = set() if proposal is None else {proposal.body.candidate}
+    own = set() if ahead is None or ahead.trained is None else {ahead.trained.candidate}
+    return frozenset(decided | own)
 
 
-def absorb_topic(view: View, current: OpenRound) -> View:
-    """Learn from the topic what we did not hear from the peers, and who says there what it did not say to us."""
+def absorb_topic(view: View, state: RunState, before: OpenRound, current: OpenRound) -> View:
+    """Learn from the topic what we did not hear from the peers, and who says there what it did not say to us.
+
+    before: the round without the record that was just folded in; what it had was taken in with it.
+    """
+    is_drawn_now = is_undrawn(state, before) and not is_undrawn(state, current)
+    is_news = view.work.proposal is None or is_drawn_now
     for proposal in current.proposals:
         view = notice_proposal(view, proposal)
-        if view.work.proposal is None:
-            view = with_proposal(view, proposal)
-    for vote in (*current.votes, *current.seconds):
+        if is_news:
+            view, is_news = with_proposal(view, proposal), False
+    for vote in (*current.votes[len(before.votes) :], *current.seconds[len(before.seconds) :]):
         view = with_vote(view, vote)
     return view
 
@@ -141,7 +162,7 @@ def notice_pass(view: View, state: RunState, event: Recorded) -> View:
 def notice_proposal(view: View, proposal: Proposal) -> View:
     """Charge a proposer with a valid proposal that differs from the one we consider."""
     known = view.work.proposal
-    if known is None:
+    if known is None or known.body == proposal.body:
         return view
     return with_charge(view, known.body.proposer, signed_proposal(known), signed_proposal(proposal))
 
@@ -192,7 +213,8 @@ def receive_proposal(view: View, state: RunState, proposal: Proposal) -> View:
     known = view.work.proposal
     if known is not None and known.body == proposal.body:
         raise Ignore("a proposal that we know")
-    validate_proposal(state, proposal)
+    if is_undrawn(state, validate_proposal(state, proposal)):
+        raise Ignore("a proposal that is not on the topic yet: it draws a committee there")
     if known is not None:  # its author equivocates, but whoever repeats it to us may know no other
         return notice_proposal(view, proposal)
     return with_proposal(view, proposal)
@@ -202,8 +224,10 @@ def with_proposal(view: View, proposal: Proposal) -> View:
     """Consider a valid proposal, and the votes on it that came before it."""
     waiting = view.work.waiting
     view = replace(view, work=replace(view.work, proposal=proposal, waiting=()))
+    members = frozenset() if view.open is None else view.open.members
     for vote in waiting:
-        view = with_vote(view, vote)
+        if vote.body.voter in members:  # who is not on the committee may have voted before it was drawn
+            view = with_vote(view, vote)
     return view
 
 
@@ -211,9 +235,11 @@ def with_vote(view: View, vote: Vote) -> View:
     """Keep a valid vote, the first of each voter; a different second one is evidence."""
     work = view.work
     for other in (*work.votes, *work.waiting):
-        if other.body.voter == vote.body.voter and other.body.round == vote.body.round:
+        is_of_one = other.body.voter == vote.body.voter and other.body.round == vote.body.round
+        if is_of_one and other.body != vote.body:
             view = with_charge(view, vote.body.voter, signed_vote(other), signed_vote(vote))
-    if work.proposal is None:
+    is_early = view.state is not None and view.open is not None and is_undrawn(view.state, view.open)
+    if work.proposal is None or is_early:
         if any(v.body.voter == vote.body.voter for v in work.waiting):
             return view
         return replace(view, work=replace(work, waiting=(*work.waiting, vote)))
@@ -235,6 +261,8 @@ def keep_early(view: View, sender: PeerId, message: Message) -> View:
 
 def replay_early(view: View) -> View:
     """Receive what came too early; what turns out to be wrong by now is dropped."""
+    if not view.early:
+        return view
     early, view = view.early, replace(view, early=())
     for sender, message in early:
         try:
@@ -249,51 +277,50 @@ def repeat(view: View, peer: PeerId) -> Effects:
     work = view.work
     if view.open is None or work.proposal is None:
         return ()
-    own = [Send(v, peer) for v in work.votes if v.body.voter == view.place]
-    return (Send(work.proposal, peer), *own)
+    own = [Send(v, (peer,)) for v in work.votes if v.body.voter == view.place]
+    return (Send(work.proposal, (peer,)), *own)
 
 
 # ---- our own learner, journal and store ----
 
 
 def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
-    """Sign a proposal of the candidate, unless the round has moved on. Raises Ignore.
+    """Sign a proposal of the candidate, or keep it until its round is open. Raises Ignore.
 
     One that is too large for the others to fetch is a failure of our learner.
     """
-    state, current, place = view.state, view.open, view.place
-    if (
-        state is None
-        or current is None
-        or place is None
-        or (event.round, event.base) != (current.number, state.head)
-    ):
-        raise Ignore(f"a candidate for round {event.round}, which is over")
+    state, current, place, ahead = view.state, view.open, view.place, view.ahead
+    made = (event.round, event.base)
+    is_ahead = ahead is not None and made == (ahead.round, ahead.base)
+    if state is None or current is None or place is None:
+        raise Ignore("a candidate while no round is open")
+    is_now = current.proposer == place and made == (current.number, state.head)
+    if not (is_now or is_ahead):
+        raise Ignore(f"a candidate for round {event.round}, which is over, or that has another head")
+    if is_now and view.work.turn_signed:
+        raise Ignore(f"another candidate for round {event.round}: a bet was made twice")
     if event.size > state.params.max_blob_bytes:
         return on_training_failed(view, TrainingFailed(event.round))
-    account = state.roster[place].account
-    body = ProposalBody(
-        run=state.run,
-        round=current.number,
-        base=event.base,
-        candidate=event.candidate,
-        size=event.size,
-        opening=current.opening,
-        contributors=(Contributor(account=account, share=Ppm(1_000_000)),),
-        proposer=place,
-    )
-    return replace(view, blobs=view.blobs | {event.candidate}), (Sign(body),)
+    view = replace(view, blobs=view.blobs | {event.candidate})
+    if ahead is not None and not is_now:
+        return replace(view, ahead=replace(ahead, trained=event)), ()
+    view = replace(view, work=replace(view.work, turn_signed=True))
+    return view, (Sign(proposal_body(state, current, place, event)),)
 
 
 def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects]:
     """Try again, or hand the turn on. Raises Ignore."""
-    state, current = view.state, view.open
+    state, current, ahead = view.state, view.open, view.ahead
+    if ahead is not None and event.round == ahead.round:
+        return replace(view, ahead=replace(ahead, failed=True)), ()
     if state is None or current is None or event.round != current.number:
         raise Ignore(f"a failed training for round {event.round}, which is over")
+    if view.work.turn_signed:
+        raise Ignore(f"a failed training for round {event.round}, whose turn is taken")
     failures = view.work.failures + 1
     if failures < MAX_FAILURES:
         return replace(view, work=replace(view.work, failures=failures, busy=False)), ()
-    view = replace(view, work=replace(view.work, failures=failures))
+    view = replace(view, work=replace(view.work, failures=failures, turn_signed=True))
     return view, (Sign(PassBody(run=state.run, round=current.number)),)
 
 
@@ -320,14 +347,21 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
     if state is None:
         raise Ignore("a signature without a run")
     match body:
+        case PassBody() | PresentBody() if state.open is None or body.round != state.open.number:
+            # After an outage a whole backlog is read at once: what was due in each of its rounds helps nobody.
+            raise Ignore(f"our {kind_of(body)} in round {body.round} comes too late")
         case PassBody():
             return view, (Submit(PassRecord(body=body, sig=signature)),)
         case PresentBody():
             return view, (Submit(PresentRecord(body=body, sig=signature)),)
+        case AddressBody():
+            return view, (Submit(AddressRecord(body=body, sig=signature)),)
         case ProposalBody():
             proposal = Proposal(body=body, signature=signature)
             validate_proposal(state, proposal)
-            return with_proposal(view, proposal), (Send(proposal),)
+            if is_undrawn(state, open_of(state, body.round)):
+                return with_proposal(view, proposal), (Submit(ProposeRecord(proposal=entry_of(proposal))),)
+            return with_proposal(view, proposal), (Send(proposal, others(view, state.seated)),)
         case VoteBody():
             vote = Vote(body=body, signature=signature)
             last = state.last
@@ -337,7 +371,12 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
                 return view, (Submit(VoteRecord(proposal=entry_of(last.proposal), vote=vote_entry_of(vote))),)
             if state.open is None or body.round != state.open.number:
                 raise Ignore(f"our vote in round {body.round} comes too late")
-            return with_vote(view, vote), (Send(vote),)
+            return with_vote(view, vote), ()  # `tell` says it
+
+
+def others(view: View, places: frozenset[int]) -> tuple[PeerId, ...]:
+    """The peers in some places, ourselves left out."""
+    return () if view.state is None else view.state.peers_of(places - {view.place})
 
 
 def on_executed(view: View, event: Executed, now: Nanoseconds) -> View:

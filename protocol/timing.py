@@ -1,6 +1,6 @@
 """When a participant acts: deadlines and back-offs, all derived from the round's window (SPEC.md, step)."""
 
-from protocol.ids import SECOND, Nanoseconds
+from protocol.ids import EPOCH, SECOND, Nanoseconds
 from protocol.settlement import wind_up_time
 from protocol.state import OpenRound, RunState
 from protocol.view import Charge, Payment, View
@@ -18,30 +18,37 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
     if not view.live or state is None or place is None:
         return None
     times = [view.retry_at, *money_times(view, state, place)]
+    if view.announced_at is not None:
+        times.append(announce_time(view, state))
     if current is not None:
-        times += [topic_time(state, current), last_call(state, current)]
-        times += [close_time(view, state, current, place)]
+        times += (
+            topic_time(state, current),
+            last_call(state, current),
+            close_time(view, state, current, place),
+        )
+        if view.work.told_at is not None and not view.work.told_all:
+            times.append(tell_time(view, state))
         if view.work.decided_at is not None:
             times.append(verdict_time(view, state, current, place))
     return min((time for time in times if time > now), default=None)
 
 
-def distance(state: RunState, current: OpenRound, place: int) -> int:
-    """How far we are from the proposer in the order: who is nearer acts first, who is not in it last."""
-    order = state.order
-    if place not in order:
-        return len(order)
-    return (order.index(place) - order.index(current.proposer)) % len(order)
-
-
-def rank(state: RunState, place: int) -> int:
-    """How many act before us, where no round may be open any more."""
-    return place if state.open is None else distance(state, state.open, place)
+def distance(state: RunState, place: int) -> int:
+    """How many act before us; where no round is open any more, by place."""
+    return place if state.open is None else state.ranks[place]
 
 
 def back_off(state: RunState) -> Nanoseconds:
-    """How much later the next one in the order acts: all of a roster within one window."""
-    return Nanoseconds(state.params.window // max(10, len(state.roster)))
+    """How much later the next wave acts: time for a record to come back, and for all of a roster in one window."""
+    return Nanoseconds(state.params.window // 10)
+
+
+def patience(state: RunState, place: int) -> Nanoseconds:
+    """How long we leave it to those before us: each wave is twice as many as the one before it.
+
+    One after the other, a large roster would either all act before the first one's record is back, or take hours.
+    """
+    return Nanoseconds(back_off(state) * distance(state, place).bit_length())
 
 
 def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:
@@ -54,13 +61,18 @@ def last_call(state: RunState, current: OpenRound) -> Nanoseconds:
     return Nanoseconds(current.deadline - state.params.window // 8)
 
 
+def tell_time(view: View, state: RunState) -> Nanoseconds:
+    """When all others hear our vote, too: where there is no verdict by then, one of them may have to submit it."""
+    return Nanoseconds((view.work.told_at or 0) + back_off(state))
+
+
 def verdict_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
     """When we submit the verdict: when all votes are in or a grace is over, and a back-off by distance."""
     work, pause = view.work, back_off(state)
     if work.verdict_sent is not None:
         return Nanoseconds(work.verdict_sent + 2 * pause)
     grace = 0 if len(work.votes) == len(current.members) - 1 else pause
-    return Nanoseconds((work.decided_at or 0) + grace + pause * distance(state, current, place))
+    return Nanoseconds((work.decided_at or 0) + grace + patience(state, place))
 
 
 def close_time(view: View, state: RunState, current: OpenRound, place: int) -> Nanoseconds:
@@ -68,7 +80,12 @@ def close_time(view: View, state: RunState, current: OpenRound, place: int) -> N
     pause = back_off(state)
     if view.work.close_sent is not None:
         return Nanoseconds(view.work.close_sent + 2 * pause)
-    return Nanoseconds(current.deadline + CLOSE_MARGIN + pause * distance(state, current, place))
+    return Nanoseconds(current.deadline + CLOSE_MARGIN + patience(state, place))
+
+
+def announce_time(view: View, state: RunState) -> Nanoseconds:
+    """When we say again where we listen, if that is not known by then."""
+    return EPOCH if view.announced_at is None else Nanoseconds(view.announced_at + state.params.window)
 
 
 def money_times(view: View, state: RunState, place: int) -> list[Nanoseconds]:
@@ -84,7 +101,7 @@ def money_times(view: View, state: RunState, place: int) -> list[Nanoseconds]:
 
 def turn_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
     """When our turn to act on a settlement comes: who is nearer to the proposer saves the others the fees."""
-    return Nanoseconds(payment.since + back_off(state) * rank(state, place))
+    return Nanoseconds(payment.since + patience(state, place))
 
 
 def record_time(payment: Payment, state: RunState, place: int) -> Nanoseconds:
@@ -98,4 +115,4 @@ def charge_time(charge: Charge, state: RunState, place: int) -> Nanoseconds:
     """When we put evidence on the topic, or do so again."""
     if charge.sent is not None:
         return Nanoseconds(charge.sent + 2 * back_off(state))
-    return Nanoseconds((charge.since or 0) + back_off(state) * rank(state, place))
+    return Nanoseconds((charge.since or 0) + patience(state, place))

@@ -70,6 +70,8 @@ def with_payment(view: View, number: int, is_open: bool, now: Nanoseconds) -> tu
 
 def accuse(view: View, state: RunState, place: int, now: Nanoseconds) -> tuple[View, Effects]:
     """Put evidence against members on the topic, until they are out."""
+    if not view.charges:
+        return view, ()
     charges: list[Charge] = []
     effects: Effects = ()
     for charge in view.charges:

@@ -6,11 +6,11 @@ from protocol.ids import EPOCH, Digest, Nanoseconds, PeerId, Ppm, Round, Signatu
 from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
 from protocol.motions import FaultRecord
 from protocol.parse import Record
-from protocol.records import PassBody, PresentBody, Stamp
+from protocol.records import AddressBody, PassBody, PresentBody, Stamp
 from protocol.state import OpenRound, RunState
 from protocol.transfers import Payout, TransactionId, Transfer
 
-Body = ProposalBody | VoteBody | PassBody | PresentBody
+Body = ProposalBody | VoteBody | PassBody | PresentBody | AddressBody
 """What a participant may sign."""
 
 
@@ -30,6 +30,8 @@ def kind_of(body: Body) -> str:
             return "pass"
         case PresentBody():
             return "present"
+        case AddressBody():
+            return "address"
 
 
 # ---- events: what happened ----
@@ -66,6 +68,13 @@ class PeerUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """Where others can reach us from now on, as we want them to know."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Signed:
     """A body that is in the journal and signed. It may be an earlier one of the same slot and round."""
 
@@ -81,6 +90,8 @@ class Trained:
     base: Digest
     candidate: Digest
     size: int
+    pieces: Digest | None = None
+    """As in the proposal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,13 @@ class FetchingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A blob is not in our store any more, or its bytes were others."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
     """What became of a settlement on the ledger."""
 
@@ -142,6 +160,7 @@ Event = (
     | CaughtUp
     | Received
     | PeerUp
+    | Listening
     | Signed
     | Trained
     | TrainingFailed
@@ -149,6 +168,7 @@ Event = (
     | ScoringFailed
     | Fetched
     | FetchingFailed
+    | Gone
     | Executed
     | Tick
 )
@@ -159,7 +179,10 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Make a candidate from the head; answer with Trained or TrainingFailed."""
+    """Make a candidate for a round from its head; answer with Trained or TrainingFailed.
+
+    For the round after the open one the head is a bet: another Train takes the place of this one.
+    """
 
     round: Round
     head: Digest
@@ -167,11 +190,14 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get a blob, trying the sources in order; answer with Fetched or FetchingFailed. size 0: not known."""
+    """Get a blob from any of the sources; answer with Fetched or FetchingFailed."""
 
     digest: Digest
     size: int
     sources: tuple[PeerId, ...]
+    """The likeliest first."""
+    pieces: Digest | None = None
+    """Digest of the digests of its pieces, where it has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +218,10 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a message to one peer, or to all members."""
+    """Send a message to some peers; whoever is not connected hears it when it is."""
 
     message: Message
-    to: PeerId | None = None
+    to: tuple[PeerId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +268,12 @@ class Work:
     """Our learner is at it, or our signature is."""
     failures: int = 0
     """How often our learner has failed in this round."""
+    turn_signed: bool = False
+    """Our proposal or pass is being signed, or was: what else our learner made for this turn is not wanted."""
+    told_at: Nanoseconds | None = None
+    """When we told those of our vote who need it at once."""
+    told_all: bool = False
+    """Whether the others have been told, too."""
     decided_at: Nanoseconds | None = None
     """When we first saw a tally that nothing can turn."""
     verdict_sent: Nanoseconds | None = None
@@ -249,6 +281,18 @@ class Work:
     """Our vote, or proposal, is on its way to the topic."""
     close_sent: Nanoseconds | None = None
     present_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What we train for the round after the open one, on a bet what its head will be."""
+
+    round: Round
+    base: Digest
+    trained: Trained | None = None
+    """The candidate, once it is there."""
+    failed: bool = False
+    """Our learner could not make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +340,12 @@ class View:
     early: tuple[tuple[PeerId, Message], ...] = ()
     """Messages on the round after the open one: their authors have read more of the topic than we."""
 
+    ahead: Ahead | None = None
+    """What our learner does while others vote."""
+    addresses: tuple[str, ...] | None = None
+    """Where we listen; None: nobody is to be told."""
+    announced_at: Nanoseconds | None = None
+    """When we last said so on the topic."""
     payment: Payment | None = None
     charges: tuple[Charge, ...] = ()
     """At most one a member."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from learners.adam import Adam
 from learners.driving import car, expert
 from learners.driving.dataset import Demonstrations
 from learners.driving.policy import Weights, act
 from learners.driving.rays import observe
 from learners.driving.rollout import Policy
 from learners.driving.track import Tracks
+from learners.wanted import check_wanted
 
 LANES = 8
 """Cars that collect side by side."""
@@ -56,6 +58,10 @@ def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> De
     return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
 
 
+_ASK = 64
+"""Training steps, a few milliseconds each at most, between two questions whether the candidate is still wanted."""
+
+
 def fit(
     head: Weights, demonstrations: Demonstrations, rehearsal: Demonstrations, schedule: Schedule, seed: int
 ) -> tuple[Weights, float]:
@@ -63,26 +69,24 @@ def fit(
 
     Returns with them the mean loss on the demonstrations over the last tenth of the steps.
     """
-    weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in head.items()}
-    adam = torch.optim.Adam(weights.values(), lr=schedule.rate, fused=True)
+    adam = Adam(head)
     draw = torch.Generator().manual_seed(seed)
     observations = torch.from_numpy(np.concatenate([demonstrations.observations, rehearsal.observations]))
     actions = torch.from_numpy(np.concatenate([demonstrations.actions, rehearsal.actions]))
     late = schedule.steps - max(1, schedule.steps // 10)
     total = 0.0
     for index in range(schedule.steps):
+        if index % _ASK == 0:
+            check_wanted()
         rows = torch.randint(len(demonstrations), (schedule.batch,), generator=draw)
         if len(rehearsal):
             others = torch.randint(len(demonstrations), len(actions), (schedule.batch,), generator=draw)
             rows = torch.cat([rows, others])
-        errors = (act(weights, observations[rows]) - actions[rows]).square()
-        adam.param_groups[0]["lr"] = schedule.rate_at(index)
-        adam.zero_grad()
-        errors.mean().backward()  # type: ignore[no-untyped-call]
-        adam.step()
+        errors = (act(adam.weights, observations[rows]) - actions[rows]).square()
+        adam.step(errors.mean(), schedule.rate_at(index))
         if index >= late:
             total += errors[: schedule.batch].mean().item()
-    return {name: tensor.detach() for name, tensor in weights.items()}, total / (schedule.steps - late)
+    return adam.fitted(), total / (schedule.steps - late)
 
 
 def _restart_finished(lanes: car.Lanes, tracks: Tracks, rng: np.random.Generator) -> car.Lanes:

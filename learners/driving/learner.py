@@ -11,10 +11,11 @@ from learners.driving.dataset import Dataset
 from learners.driving.options import parse_options
 from learners.driving.policy import initial_weights, policy_of, tensor_specs
 from learners.driving.rehearsal import rehearse
-from learners.driving.score import SCORER, Laps, drive, paired
+from learners.driving.score import SCORER, Laps, drive
 from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
 from learners.files import write_whole
 from learners.learner import Comparison, LearnerSpec, Training
+from learners.paired import paired
 from protocol.ids import Digest, Round, digest_of
 
 _VALIDATION_START = 1
@@ -65,10 +66,6 @@ class DrivingLearner:
         (before_name, before), (after_name, after) = self._laps(head), self._laps(candidate)
         self._driven = {before_name: before, after_name: after}
         return paired(before, after)
-
-    def adopt(self, head: Path, round: Round) -> None:
-        """Check that the weights are well formed; this learner keeps no state of its own about the head."""
-        weights.load(head, self._spec)
 
     def _laps(self, blob: Path) -> tuple[Digest, Laps]:
         """The name of a blob and its validation laps; those of the last comparison are not driven again."""

@@ -9,8 +9,6 @@ from learners.driving.family import Family
 from learners.driving.policy import Weights, policy_of
 from learners.driving.rollout import Pilot, by_sight, laps
 from learners.driving.track import Tracks, held_out_seeds, make_tracks, stack
-from learners.learner import Comparison
-from protocol.ids import Ppm
 
 SCORER = "lap-progress/1"
 """The score of a lap is its progress, 1 for a completed one; see `rollout.laps`."""
@@ -20,21 +18,8 @@ Laps = NDArray[np.float64]
 
 
 def drive(weights: Weights, tracks: Tracks, seed: int, starts: int) -> Laps:
-    """The progress of each lap of a policy: (starts * tracks,), what `paired` compares."""
+    """The progress of each lap of a policy: (starts * tracks,), what `paired.paired` compares."""
     return laps(by_sight(policy_of(weights)), tracks, seed, starts)
-
-
-def paired(before: Laps, after: Laps) -> Comparison:
-    """The comparison of the laps of a head and of a candidate, driven from the same starts."""
-    gains = after - before
-    error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 1.0
-    return Comparison(
-        head=_ppm(before.mean()),
-        candidate=_ppm(after.mean()),
-        gain=_ppm(gains.mean()),
-        error=_ppm(error),
-        samples=len(gains),
-    )
 
 
 def held_out(families: Sequence[Family], count: int) -> Tracks:
@@ -46,7 +31,3 @@ def lap_success(pilot: Pilot, tracks: Tracks, families: int) -> tuple[float, ...
     """The share of laps completed on each family's part of `held_out` tracks."""
     result = laps(pilot, tracks, HELD_OUT_START)
     return tuple(float(share) for share in (result == 1.0).reshape(families, -1).mean(axis=1))
-
-
-def _ppm(value: float) -> Ppm:
-    return Ppm(round(float(value) * 1_000_000))

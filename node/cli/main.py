@@ -13,12 +13,15 @@ COMMANDS = {
     "balance": "Show where the money of a run is, and of it ours.",
     "cost": "Estimate what a run costs on Hedera.",
     "demo": "Run a network and several daemons on this machine, and audit what they did.",
+    "doctor": "Look at all that a node needs, and say what to do.",
     "found": "Found a run: create its topic and write the genesis record.",
     "fund": "Put money into a run's pool.",
     "identity": "Make, or show, a participant's key file.",
     "localnet": "Run an embedded Hedera network.",
     "motion": "Join, leave, change the rules, end the run: draft, show, sign, submit.",
     "node": "Take part in a run.",
+    "simulate": "Try many nodes under virtual time with everything that goes wrong.",
+    "status": "Show how a running daemon stands.",
     "topup": "Put more money at stake.",
 }
 OURS = ("learners", "ledger", "node", "protocol")

@@ -33,7 +33,7 @@ def take_part(settings: Config) -> None:
     from node.identity import IdentityError
     from node.journal import JournalError
     from node.logs import set_up_logging
-    from node.net.wire import WireError
+    from node.net.wire.host import WireError
 
     known = (
         ConfigError,

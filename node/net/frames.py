@@ -69,3 +69,7 @@ class Budget:
             return False
         self._level -= amount
         return True
+
+    def delay(self, amount: float, now: float) -> float:
+        """Seconds from `now` until so much is there, if nobody takes anything meanwhile."""
+        return max(0.0, (amount - self._level) / self._rate - (now - self._time))

@@ -1,10 +1,11 @@
 """One queue for what arrives from all peers, in which each peer has a share of its own."""
 
 import math
+from collections.abc import Callable
 
 import anyio
 
-from node.net.transport import Inbound
+from node.net.transport import Frame, Inbound
 from protocol.ids import PeerId
 
 
@@ -12,11 +13,13 @@ class Inbox:
     """An async iterator over inbound events; holds at most `share` events of each peer.
 
     A peer whose share is used up waits in `put`, or is refused by `has_reserved`; the others do not notice.
+    Frames of a peer that is not `wanted` any more are passed over.
     """
 
-    __slots__ = ("_events", "_places", "_put", "_share")
+    __slots__ = ("_events", "_places", "_put", "_share", "_wanted")
 
-    def __init__(self, share: int) -> None:
+    def __init__(self, share: int, wanted: Callable[[PeerId], bool] = lambda _: True) -> None:
+        self._wanted = wanted
         # Bounded by the shares: a place is taken before an event is put.
         self._put, self._events = anyio.create_memory_object_stream[tuple[Inbound, bool]](math.inf)
         self._places: dict[PeerId, anyio.Semaphore] = {}
@@ -51,10 +54,12 @@ class Inbox:
         return self
 
     async def __anext__(self) -> Inbound:
-        event, has_place = await self._events.receive()
-        if has_place:
-            self.give_back(event.peer)
-        return event
+        while True:
+            event, has_place = await self._events.receive()
+            if has_place:
+                self.give_back(event.peer)
+            if not isinstance(event, Frame) or self._wanted(event.peer):
+                return event
 
     def _share_of(self, peer: PeerId) -> anyio.Semaphore:
         places = self._places.get(peer)

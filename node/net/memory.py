@@ -5,8 +5,7 @@ frames are lost as a caller's predicate says, so that a run under virtual time r
 """
 
 import math
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import anyio
 import anyio.lowlevel
@@ -14,8 +13,19 @@ from anyio.abc import TaskGroup
 
 from node.net.frames import encoded
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Frame, Inbound
-from protocol.ids import Digest, PeerId, digest_of
+from node.net.transport import (
+    Blame,
+    BlobSource,
+    Connected,
+    Contact,
+    Disconnected,
+    FetchFailed,
+    Frame,
+    Inbound,
+)
+from node.partial import Partial
+from node.pieces import length_of
+from protocol.ids import PeerId
 
 Pair = frozenset[PeerId]
 
@@ -157,6 +167,9 @@ class MemoryTransport:
             self.admitted = peers
             self._network.follow(self._peer)
 
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Nodes of a network in memory need no addresses."""
+
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
 
@@ -169,25 +182,48 @@ class MemoryTransport:
         """What arrives, in order of arrival; each peer has a bounded share of the queue."""
         return self.inbox
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-        """Copy a blob of exactly `size` bytes from a peer and check its digest. Raises FetchFailed."""
-        try:
-            if not self._network.is_connected(self._peer, peer):
-                raise FetchFailed("not connected")
-            path = self._network.blobs_of(peer).path_of(digest)
-            if path is None:
-                raise FetchFailed("does not have it")
-            # No thread: it would make the order of events depend on chance.
-            data = path.read_bytes()
-            if len(data) != size:
-                raise FetchFailed(f"offers {len(data)} bytes where {size} are expected")
-            if digest_of(data) != digest:
-                raise FetchFailed("sent other bytes than the digest names")
-            out.write_bytes(data)  # noqa: ASYNC240
-            await anyio.lowlevel.checkpoint()
-        except FetchFailed as failed:
-            raise FetchFailed(f"{peer}: {failed}") from failed
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+        """Copy the pieces that a blob lacks from one source after the other. Raises FetchFailed, OSError."""
+        for source in sources:
+            try:
+                await self._copy(partial, source)
+            except FetchFailed as cause:
+                blame(source, str(cause))
+            if partial.is_complete:
+                return
+        raise FetchFailed("nobody is left to ask")
+
+    async def _copy(self, partial: Partial, source: PeerId) -> None:
+        """All that a source has of a blob. Raises FetchFailed, OSError."""
+        if not self._network.is_connected(self._peer, source):
+            raise FetchFailed("not connected")
+        held = await self._network.blobs_of(source).held(partial.wanted.digest)
+        await anyio.lowlevel.checkpoint()
+        if held is None or held.pieces is None:
+            raise FetchFailed("does not have it")
+        if partial.pieces is None:
+            if not partial.wanted.accepts(held.pieces.listed):
+                raise FetchFailed("sent other bytes than the list of the pieces")
+            partial.learn(held.pieces.listed)
+        for index in sorted(partial.missing()):
+            if held.has(index):
+                # No thread: it would make the order of events depend on chance.
+                data, expected = held.read(index), length_of(index, partial.size)
+                if data is None:
+                    raise FetchFailed("does not have it")
+                if len(data) != expected:
+                    raise FetchFailed(f"offers {len(data)} bytes where {expected} are expected")
+                if not partial.write(index, data):
+                    raise FetchFailed("sent other bytes than the digest names")
+                partial.mark(index)
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it until the network heals the two."""
         self._network.cut(self._peer, peer)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """The way to each admitted peer as it is now, by peer id."""
+        return tuple(
+            Contact(peer, None, self._network.is_connected(self._peer, peer), None, 0, 0, 0.0)
+            for peer in sorted(self.admitted - {self._peer})
+        )

@@ -1,34 +1,36 @@
 """Control links among all admitted peers, and blobs beside them, over any way to dial (SPEC.md, Three places).
 
-Of two peers each dials that knows the other's address. When both have opened a control stream, the one that the
-smaller peer id opened stays, on both sides: the smaller one refuses the other stream, the larger one gives it up.
+Of two peers each dials that knows an address of the other (docs/network.md). When both have opened a control stream,
+the one that the smaller peer id opened stays, on both sides: the smaller one refuses the other stream, the larger one
+gives it up.
 """
 
 import logging
-import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from node.net.addresses import AddressBook
 from node.net.control import Limits, Link
-from node.net.exchange import Lost, Stream, request_blob, serve_blob, write_verified
+from node.net.dialling import Addresses, Dialler, Dialling
+from node.net.exchange import Lost, Stream
+from node.net.frames import Budget
 from node.net.inbox import Inbox
-from node.net.transport import BlobSource, Connected, Disconnected, FetchFailed, Inbound
-from protocol.ids import Digest, PeerId, unbase64url
+from node.net.swarm import BLOB, Swarm
+from node.net.transport import Blame, BlobSource, Connected, Contact, Disconnected, FetchFailed, Inbound
+from node.partial import Partial
+from protocol.ids import PeerId
+
+__all__ = ["BLOB", "CONTROL", "Channel", "Mesh", "Traffic", "Wiring"]
 
 CONTROL = "/roundabout/control/1"
-BLOB = "/roundabout/blob/1"
 
-_AHEAD = 2
-"""Parts of a blob, 1 MiB each, that wait for the disk before its stream is no longer read."""
-_SETTLED = 10.0
-"""Seconds a control stream must have lived for the next dial to start again at the shortest pause."""
+_ARRIVALS = 150
+"""Seconds' worth of connections that a member may open at once; each is told of in the log."""
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +58,24 @@ class Channel(Stream, Protocol):
         """Close the connection under the stream, at once and without asking the peer."""
 
 
-class Dialler(Protocol):
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of streams by peer, since this node started."""
+
+    received: Counter[PeerId] = field(default_factory=Counter)
+    sent: Counter[PeerId] = field(default_factory=Counter)
+
+
+class Wiring(Dialler, Protocol):
     """What the mesh needs of the network below it."""
 
     @property
-    def peer(self) -> PeerId:
-        """This node's own id."""
+    def traffic(self) -> Traffic:
+        """What has passed so far."""
 
     @property
     def address(self) -> str:
         """Where it listens."""
-
-    async def dial(self, peer: PeerId, address: str) -> None:
-        """Replace whatever connections there are to a peer by a fresh one. Raises Lost."""
 
     async def open(self, peer: PeerId, protocol: str) -> Channel:
         """A new stream on the connection there is. Raises Lost."""
@@ -80,32 +87,33 @@ class Dialler(Protocol):
 class Mesh:
     """This node's end of the network; a Transport.
 
-    addresses: where peers listen (multiaddrs), as far as it is known; of the others it waits to be dialled.
+    addresses: where the operator says that peers listen; it is read when a peer is admitted. book: where they are
+    found otherwise. A peer of which no address is known is waited for.
     """
 
     def __init__(
         self,
-        dialler: Dialler,
-        addresses: Mapping[PeerId, str],
+        dialler: Wiring,
+        addresses: Addresses,
         blobs: BlobSource,
         limits: Limits,
         tasks: TaskGroup,
+        book: AddressBook | None = None,
     ) -> None:
         self._dialler = dialler
-        self._addresses = addresses
-        self._blobs = blobs
+        self.swarm = Swarm(dialler.peer, dialler, blobs, limits.piece, limits.blob_streams, tasks)
         self._limits = limits
         self._tasks = tasks
-        self._inbox = Inbox(limits.share)
+        self._dialling = Dialling(dialler, self, addresses, book or AddressBook(), limits, tasks)
+        self._inbox = Inbox(limits.share, self.is_welcome)
         self._admitted: frozenset[PeerId] = frozenset()
-        self._dialled: set[PeerId] = set()
         self._opening: set[PeerId] = set()
         """Peers to which a control stream of our own opening is on its way, or up."""
         self._links: dict[PeerId, Link] = {}
         self._talking: defaultdict[PeerId, list[Channel]] = defaultdict(list)
         """Control streams with each peer, those that are not accepted yet among them."""
         self._refused: dict[PeerId, float] = {}
-        self._serving: Counter[PeerId] = Counter()
+        self._arrivals: dict[PeerId, Budget] = {}
 
     @property
     def peer(self) -> PeerId:
@@ -125,9 +133,15 @@ class Mesh:
         gone, self._admitted = self._admitted - peers, peers
         for peer in gone:
             self._cut_off(peer, "is not admitted any more")
-        for peer in peers & self._addresses.keys() - self._dialled:
-            self._dialled.add(peer)
-            self._tasks.start_soon(self._keep_dialling, peer)
+        self._dialling.admit(peers)
+
+    def locate(self, addresses: Mapping[PeerId, tuple[str, ...]]) -> None:
+        """Where peers say that they listen (multiaddrs), beside what is known from elsewhere; all of them each time."""
+        self._dialling.locate(addresses)
+
+    def on_sighting(self, peer: PeerId, addresses: Iterable[str]) -> None:
+        """Somebody who says to be this peer was seen on the local network."""
+        self._dialling.on_sighting(peer, addresses)
 
     def send(self, peer: PeerId, frame: bytes) -> bool:
         """Queue a frame for a peer; False when it is not connected or its queue is full. Never blocks.
@@ -143,11 +157,27 @@ class Mesh:
 
     def drop(self, peer: PeerId, reason: str) -> None:
         """Disconnect a peer that misbehaved and refuse it for a while."""
-        if peer not in self._admitted:
+        if not self.is_welcome(peer):  # what it had sent before may still be found wanting, and is told once
             return
-        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason)
+        log.warning("refusing %s for %g s: %s", peer, self._limits.refusal, reason, extra={"remote": peer})
         self._refused[peer] = anyio.current_time() + self._limits.refusal
         self._cut_off(peer, reason)
+
+    def contacts(self) -> tuple[Contact, ...]:
+        """The way to each admitted peer as it is now, by peer id."""
+        now = anyio.current_time()
+        return tuple(
+            Contact(
+                peer=peer,
+                address=self._dialling.address_of(peer),
+                is_connected=peer in self._links,
+                latency=self._links[peer].latency if peer in self._links else None,
+                received=self._dialler.traffic.received[peer],
+                sent=self._dialler.traffic.sent[peer],
+                refused_for=max(0.0, self._refused.get(peer, 0.0) - now),
+            )
+            for peer in sorted(self._admitted)
+        )
 
     def _cut_off(self, peer: PeerId, reason: str) -> None:
         if link := self._links.get(peer):
@@ -155,53 +185,20 @@ class Mesh:
         # There may be streams without a link: blobs, and a control stream that is not accepted yet.
         self._tasks.start_soon(self._dialler.hang_up, peer)
 
-    async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-        """Stream a blob of exactly `size` bytes into a file and check its digest.
-
-        Raises FetchFailed, which names peer and cause; there is no file then.
-        """
-        if peer not in self._links:
-            raise FetchFailed(f"{peer}: not connected")
-        send, receive = anyio.create_memory_object_stream[bytes | FetchFailed](_AHEAD)
-        # A task of ours reads the stream: cancelling a caller in mid-read could break the connection.
-        self._tasks.start_soon(self._pump, peer, unbase64url(digest, 32), size, send)
-        try:
-            async with receive, aclosing(_parts(receive)) as parts:
-                await write_verified(parts, digest, out)
-        except FetchFailed as failed:
-            raise FetchFailed(f"{peer}: {failed}") from failed
-
-    async def _pump(
-        self, peer: PeerId, name: bytes, size: int, send: MemoryObjectSendStream[bytes | FetchFailed]
-    ) -> None:
-        channel = None
-        # The reading end is closed when nobody wants the blob any more.
-        with send, suppress(anyio.BrokenResourceError):
-            try:
-                channel = await self._dialler.open(peer, BLOB)
-                async with aclosing(request_blob(channel, name, size, self._limits.piece)) as parts:
-                    async for part in parts:
-                        await send.send(part)
-            except (Lost, FetchFailed) as error:
-                await send.send(FetchFailed(str(error)))
-            finally:
-                if channel is not None:
-                    await channel.reset()
+    async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+        """Get all pieces that a blob lacks from the sources that are connected. Raises FetchFailed, OSError."""
+        connected = tuple(source for source in sources if source in self._links)
+        if not connected:
+            for source in sources:
+                blame(source, "not connected")
+            raise FetchFailed("no source is connected")
+        await self.swarm.fetch(partial, connected, blame)
 
     async def on_blob(self, channel: Channel) -> None:
-        """Serve a blob on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
-        peer = channel.peer
-        if not self.is_welcome(peer):
+        """Serve blobs on a stream that a peer opened. Raises Lost, and whatever the blob source raises."""
+        if not self.is_welcome(channel.peer):
             return await channel.abort()
-        if self._serving[peer] >= self._limits.blob_streams:
-            return await channel.reset()
-        self._serving[peer] += 1
-        try:
-            await serve_blob(channel, self._blobs, self._limits.piece)
-            await channel.finish()
-        finally:
-            self._serving -= Counter([peer])
-        return None
+        return await self.swarm.serve(channel)
 
     async def on_control(self, channel: Channel) -> None:
         """Talk on a control stream that an admitted peer opened, unless one of our own has precedence."""
@@ -224,39 +221,33 @@ class Mesh:
         """Whether a peer is admitted and not refused at present."""
         return peer in self._admitted and self._refused.get(peer, 0.0) <= anyio.current_time()
 
-    async def _keep_dialling(self, peer: PeerId) -> None:
-        # The smaller peer id goes first: two that dial at once hinder each other.
-        lag = 0.0 if self.peer < peer else self._limits.retry
-        pause = self._limits.retry
-        is_news = True
-        await anyio.sleep(lag)
-        while peer in self._admitted:
-            started = anyio.current_time()
-            if link := self._links.get(peer):
-                await link.gone.wait()
-            elif self.is_welcome(peer) and not self._talking[peer]:
-                try:
-                    await self._dial(peer)
-                    is_news = True
-                except Lost as lost:
-                    level = logging.INFO if is_news and not self._talking[peer] else logging.DEBUG
-                    log.log(level, "cannot reach %s, and go on trying: %s", peer, lost)
-                    is_news = False
-            if anyio.current_time() - started > _SETTLED:
-                pause = self._limits.retry
-            await anyio.sleep(lag + pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, self._limits.retry_most)
-        self._dialled.discard(peer)
+    def may_arrive(self, peer: PeerId) -> bool:
+        """Whether a peer that has connected is welcome, and does not come too often; to be asked once each time."""
+        if not self.is_welcome(peer):
+            return False
+        rate, now = self._limits.arrivals, anyio.current_time()
+        budget = self._arrivals.get(peer)
+        if budget is None:
+            budget = self._arrivals[peer] = Budget(rate, _ARRIVALS * rate, now)
+        return budget.take(1, now)
 
-    async def _dial(self, peer: PeerId) -> None:
-        """Connect, and talk until the end. Raises Lost."""
-        await self._dialler.dial(peer, self._addresses[peer])
+    def link_to(self, peer: PeerId) -> Link | None:
+        """The control stream to a peer, if there is one."""
+        return self._links.get(peer)
+
+    def is_to_be_dialled(self, peer: PeerId) -> bool:
+        """Whether a peer is welcome, and neither connected nor about to be."""
+        return self.is_welcome(peer) and peer not in self._links and not self._talking[peer]
+
+    async def talk(self, peer: PeerId) -> None:
+        """Open a control stream on a connection that was just dialled, and talk until the end."""
         if others := self._talking[peer]:
-            await others[0].keep_alone()
-            raise Lost("it dialled us meanwhile")
+            return await others[0].keep_alone()  # It dialled us meanwhile.
         self._opening.add(peer)
         try:
             await self._converse(await self._dialler.open(peer, CONTROL), self.peer, anyio.Event())
+        except Lost as lost:
+            log.debug("%s does not talk: %s", peer, lost, extra={"remote": peer})
         finally:
             self._opening.discard(peer)
 
@@ -267,19 +258,22 @@ class Mesh:
         try:
             await link.greet()
             await self._replace(link)
+            if opener != self.peer:
+                self._dialling.on_sign_of_life(opener)
             # Both sides have come to the same stream: what is left of a second dial must not carry blobs.
             await channel.keep_alone()
             await self._inbox.put(Connected(link.peer))
-            log.info("connected to %s", link.peer)
+            log.info("connected to %s", link.peer, extra={"remote": link.peer})
             await link.run(self._inbox)
             del self._links[link.peer]
+            self.swarm.on_gone(link.peer)
             await self._close(channel)
-            log.info("disconnected from %s: %s", link.peer, link.reason)
+            log.info("disconnected from %s: %s", link.peer, link.reason, extra={"remote": link.peer})
             if link.has_misbehaved:
                 self.drop(link.peer, link.reason)
             await self._inbox.put(Disconnected(link.peer))
         except Lost as lost:
-            log.debug("%s did not come to talk: %s", link.peer, lost)
+            log.debug("%s did not come to talk: %s", link.peer, lost, extra={"remote": link.peer})
         finally:
             link.gone.set()
             ended.set()
@@ -305,10 +299,3 @@ class Mesh:
         if not self.is_welcome(link.peer):
             raise Lost("is refused")
         self._links[link.peer] = link
-
-
-async def _parts(received: MemoryObjectReceiveStream[bytes | FetchFailed]) -> AsyncGenerator[bytes, None]:
-    async for part in received:
-        if isinstance(part, FetchFailed):
-            raise part
-        yield part

@@ -87,10 +87,10 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy_to(target: int) -> AsyncIterator[Proxy]:
-    """A proxy to a port, on a port of its own."""
+async def proxy_to(target: int, address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Proxy]:
+    """A proxy to a port of 127.0.0.1, on a port of its own."""
     proxy = Proxy(target)
-    server = await asyncio.start_server(proxy.on_call, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.on_call, address, port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

@@ -14,14 +14,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ledger.chunks import History
-from ledger.lookup import MirrorTransfers, found_for, transfer_of
+from ledger.lookup import transfer_of
 from ledger.mirror import Mirror
 from ledger.outbox import Message, Outbox
 from ledger.pages import TransactionEntry
 from ledger.topic import TopicMessage
-from protocol.errors import ProtocolError
-from protocol.fold import read
 from protocol.ids import Tinybar
 from protocol.money import liabilities
 from protocol.parse import parse_record
@@ -31,6 +28,7 @@ from tests.crashes.proxy import Point
 from tests.crashes.settling import ALIVE, Settling, settling
 from tests.e2e.conftest import roundabout
 from tests.protocol.world import is_conserved
+from tests.topic_reading import Topic
 
 FURTHEST = 50
 """Pieces that pass the proxy until somebody is killed, at most: about a round."""
@@ -109,11 +107,13 @@ def pending(run: Settling, place: int) -> int:
 async def check(run: Settling) -> None:
     """Compare the topic, the ledger, and the outboxes, with one another."""
     async with Mirror(run.network.mirror_rest) as mirror:
-        messages = [message async for message in history(mirror, run)]
-        state, effects = await folded(mirror, run, messages)
+        told = await Topic(run.topic).read(mirror)
         entries = await mirror.transactions(run.treasury)
         balance = (await mirror.account(run.treasury)).balance.balance
         held = [(await mirror.account(payee)).balance.balance for payee in run.payees]
+    messages, state = [each.message for each in told], told[-1].state
+    effects = {each.message.sequence for each in told if each.error is None}
+    assert state is not None
     transfers = [transfer_of(TransactionEntry.model_validate(entry)) for entry in entries]
     check_payments(run, messages, effects, state, transfers)
     assert balance == liabilities(state.money), "the treasury holds what it owes"
@@ -124,30 +124,6 @@ async def check(run: Settling) -> None:
         roundabout, "audit", "--topic", run.topic, "--mirror", run.network.mirror_rest
     )
     assert audited.returncode == 0, audited.stdout + audited.stderr
-
-
-async def history(mirror: Mirror, run: Settling):
-    """The topic's messages, whole and verified."""
-    pieces = History(run.topic)
-    async for entry in mirror.messages(run.topic, 0):
-        for message in pieces.add(entry):
-            if isinstance(message, TopicMessage):
-                yield message
-
-
-async def folded(mirror: Mirror, run: Settling, messages: list[TopicMessage]) -> tuple[RunState, set[int]]:
-    """The last state, and the sequence numbers of what had an effect."""
-    state, effects, transfers = None, set(), MirrorTransfers(mirror)
-    for message in messages:
-        stamp = message.stamp
-        found = await found_for(transfers, state, message.body, stamp)
-        try:
-            state = read(state, run.topic, message.body, stamp, found)
-        except ProtocolError:
-            continue
-        effects.add(message.sequence)
-    assert state is not None
-    return state, effects
 
 
 def check_payments(

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,28 +41,38 @@ class LivingRun(MoneyedRun):
     daemons: dict[int, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     options: dict[int, dict[str, object]] = field(default_factory=dict)
     """What each person's learner is told."""
+    operator: dict[int, dict[str, object]] = field(default_factory=dict)
+    """Each person's [operator]; by default they do without a view."""
+    known: dict[int, Collection[int]] = field(default_factory=dict)
+    """Whose addresses a person's configuration names; by default those of all people before."""
+    announces: bool = False
+    """Whether people put their addresses on the topic."""
     expected: set[int] = field(default_factory=set)
     """Daemons that should be running."""
 
     def config(self, person: int) -> Path:
-        """A person's node.toml; it names where the people before are, who need not know of who comes later."""
+        """A person's node.toml; it names where the people before are, unless `known` says whom else."""
         home, net = self.world.home / f"{self.topic}-{person}", self.world.localnet.network
         peers = {
             self.world.identity(other).peer: f"/ip4/127.0.0.1/tcp/{self.ports[other]}"
-            for other in range(person)
+            for other in self.known.get(person, range(person))
         }
+        network: dict[str, object] = {"listen": f"/ip4/127.0.0.1/tcp/{self.ports[person]}"}
+        if self.announces:
+            network["announce"] = "listen"
         ledger = {"network": "localnet", "mirror": net.mirror_rest, "mirror_grpc": net.mirror_grpc}
         ledger |= {"topic": self.topic, "account": self.world.accounts[person]}
         tables: dict[str, object] = {
             "": {"data": "data"},
             "identity": {"file": str(self.world.home / f"{person}.pem")},
-            "network": {"listen": f"/ip4/127.0.0.1/tcp/{self.ports[person]}"},
+            "network": network,
             "network.peers": peers,
             "ledger": ledger,
             "ledger.nodes": dict(net.nodes),
             "learner": {"name": NAME},
             "learner.options": {"pause": 0.5} | self.options.get(person, {}),
             "log": {"format": "json"},
+            "operator": self.operator.get(person, {"enabled": False}),
         }
         home.mkdir(exist_ok=True)
         file, news = home / "node.toml", home / "news.toml"

@@ -178,7 +178,7 @@ def test_somebody_who_is_not_in_the_roster(founded: Founded, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"learner": {"name": "flying"}}, ("there is no learner named 'flying'; known: driving",)),
+        ({"learner": {"name": "flying"}}, ("there is no learner named 'flying'; known: digits, driving",)),
         ({"learner__options": {"lables": 1}}, ("driving option 'lables'",)),
         ({"learner__options": LEARNER | {"hidden": 32}}, ("this learner is", "check [learner]")),
     ],

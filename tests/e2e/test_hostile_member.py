@@ -19,10 +19,11 @@ import trio
 from ledger.follow import follow
 from ledger.hedera import open_hedera
 from ledger.mirror import Mirror
-from node.blobs import stored_blob
+from node.blobs import Whole, stored_blob
 from node.identity import Identity
 from node.net.transport import MAX_FRAME, Connected, Disconnected, Frame
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
+from node.pieces import pieces_of
 from protocol.errors import ProtocolError
 from protocol.fields import canonical
 from protocol.fold import read
@@ -60,8 +61,12 @@ class Member:
     connected: bool = False
     wire: Wire | None = None
 
-    def path_of(self, digest: Digest) -> Path | None:
-        return self.shelf.get(digest)
+    async def held(self, digest: Digest) -> Whole | None:
+        file = self.shelf.get(digest)
+        return None if file is None else Whole(file, pieces_of(file), (0, 0))
+
+    async def grown(self) -> None:
+        await anyio.sleep_forever()
 
     async def listen(self) -> None:
         assert self.wire is not None

@@ -88,6 +88,7 @@ def check_offline(out: Path) -> None:
         assert f"message {entry['sequence_number']}:" in refused.stdout
 
 
+@pytest.mark.slow
 def test_the_others_go_on_when_one_daemon_is_killed(demo: Demo) -> None:
     run = demo("--peers", "4", "--rounds", "4", "--seed", "2")
     run.until(lambda: len(run.closed_rounds()) >= 1)

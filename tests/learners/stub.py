@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, TensorSpec, Training
+from learners.wanted import check_wanted
 from protocol.ids import Ppm, Round
 
 
-class Stub:
+class Plain:
     """`head` holds a word: what to do when asked to propose."""
 
     def __init__(self, options: Mapping[str, object], data: Path) -> None:
@@ -39,6 +40,11 @@ class Stub:
             case "hang":
                 out.write_text(str(os.getpid()))
                 time.sleep(600)
+            case "toil":
+                out.write_text(str(os.getpid()))
+                while True:
+                    check_wanted()
+                    time.sleep(0.01)
             case "bug":
                 raise RuntimeError("a bug of ours")
             case "refuse":
@@ -51,5 +57,9 @@ class Stub:
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         return Comparison(Ppm(1), Ppm(-2), Ppm(-3), Ppm(4), 5)
 
+
+class Stub(Plain):
+    """The same, and it wants to know of each new head."""
+
     def adopt(self, head: Path, round: Round) -> None:
-        return None
+        head.with_name("adopted").write_text(f"round {round}")

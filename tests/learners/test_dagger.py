@@ -20,9 +20,10 @@ from learners.driving.learner import DrivingLearner
 from learners.driving.policy import act, initial_weights, policy_of
 from learners.driving.referee import answer
 from learners.driving.rehearsal import rehearse
-from learners.driving.score import drive, paired
+from learners.driving.score import drive
 from learners.driving.track import make_tracks, stack, training_seeds
 from learners.learner import BadWeights, LearnerError
+from learners.paired import paired
 from protocol.ids import Round
 
 OPTIONS: dict[str, object] = {
@@ -222,11 +223,9 @@ def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> 
         lambda: learner.score(good, bad, Round(1)),
         lambda: learner.score(bad, good, Round(1)),
         lambda: learner.propose(bad, Round(1), tmp_path / "out"),
-        lambda: learner.adopt(bad, Round(1)),
     ):
         with pytest.raises(BadWeights):
             refused()
-    learner.adopt(good, Round(1))
 
 
 def test_a_lone_peer_is_the_same_learner_without_the_others(tmp_path: Path) -> None:

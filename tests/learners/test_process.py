@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from learners.client import LearnerProcess, open_learner
 from learners.learner import BadWeights, Comparison, LearnerError, TensorSpec, Training
+from learners.process import Process
 from learners.registry import find_learner
 from protocol.ids import Round
 
@@ -51,6 +53,21 @@ def run(backend: str, scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 @both_loops
+def test_a_learner_that_keeps_nothing_of_the_head_is_not_asked_to(tmp_path: Path, backend: str) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path, "tests.learners.stub:Plain") as learner:
+            await learner.describe()
+            pid = learner.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await learner.adopt(ask(tmp_path, "work"), Round(3))
+            assert learner.pid == pid, "whoever asks a dead process starts another"
+            assert not (tmp_path / "adopted").exists()
+
+    run(backend, scenario)
+
+
+@both_loops
 def test_every_method_of_the_port_round_trips(tmp_path: Path, backend: str) -> None:
     async def scenario() -> None:
         async with opened(tmp_path) as learner:
@@ -67,6 +84,7 @@ def test_every_method_of_the_port_round_trips(tmp_path: Path, backend: str) -> N
             assert pid is not None
             os.kill(pid, signal.SIGINT)  # Ctrl-C is for the daemon
             await learner.adopt(head, Round(3))
+            assert (tmp_path / "adopted").read_text() == "round 3"
             assert learner.pid == pid
 
     run(backend, scenario)
@@ -191,8 +209,25 @@ def test_leaving_ends_the_process_and_removes_the_socket(tmp_path: Path, pipe: P
     run(backend, scenario)
 
 
-async def _propose_and_be_cancelled(learner: LearnerProcess, folder: Path) -> None:
-    await propose(learner, folder, "hang")
+@both_loops
+def test_what_is_given_up_stops_early_and_the_same_process_goes_on(
+    tmp_path: Path, pipe: Path, backend: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path) as learner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_propose_and_be_cancelled, learner, tmp_path, "toil")
+                pid = await hanging(pipe)
+                tasks.cancel_scope.cancel()
+            # It would toil for ever: this is answered because it asked whether anybody waits.
+            assert (await learner.describe()).name == "stub"
+            assert learner.pid == pid
+
+    run(backend, scenario)
+
+
+async def _propose_and_be_cancelled(learner: LearnerProcess, folder: Path, word: str = "hang") -> None:
+    await propose(learner, folder, word)
 
 
 @both_loops
@@ -293,5 +328,25 @@ def test_a_learner_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
     points = importlib.metadata.EntryPoints([point])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **wanted: points.select(**wanted))
     assert getattr(find_learner("driving"), "__name__", "") == "DrivingLearner"
-    with pytest.raises(LearnerError, match="there is no learner named 'flying'; known: driving"):
+    with pytest.raises(LearnerError, match=r"there is no learner named 'flying'; known: .*driving"):
         find_learner("flying")
+
+
+@pytest.mark.parametrize(
+    ("says", "refusal"),
+    [
+        ("print('hello')", "began with another word"),
+        ("print('x' * 2_000_000, end='')", "began with an endless word"),
+        ("""print('{"kind":"fault","blames":"learner","message":"no data"}')""", "no data"),
+    ],
+)
+def test_a_process_that_begins_with_something_else_is_refused(
+    tmp_path: Path, says: str, refusal: str
+) -> None:
+    command = [sys.executable, "-c", f"import sys, time; {says}; sys.stdout.flush(); time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as popen:
+        try:
+            with pytest.raises(LearnerError, match=refusal):
+                Process(popen, tmp_path / "socket").wait_ready(time.monotonic() + PATIENCE)
+        finally:
+            popen.kill()

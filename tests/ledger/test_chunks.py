@@ -291,3 +291,19 @@ def test_a_history_goes_on_from_a_known_point():
     assert [message.body for entry in entries[1:] for message in later.add(entry)] == [b"two ", b"three"]
     with pytest.raises(HistoryBroken):
         History(TOPIC, first.sequence, first.time, bytes(48)).add(entries[1])
+
+
+def test_what_a_mirror_makes_up_is_quoted_in_bounded_lines():
+    chain = Chain()
+    chain.add(b"first")
+    chain.entries[0]["running_hash"] = "A" * 12_000
+    with pytest.raises(HistoryBroken) as broken:
+        History(TOPIC).add(chain.entries[0])
+    assert len(str(broken.value)) < 500
+    for field in ("number", "total"):
+        chain = Chain()
+        chain.add(b"chunk", chunk=Chunk(1, 1, 2))
+        chain.entries[0]["chunk_info"][field] = 10**4_000
+        (dropped,) = History(TOPIC).add(chain.entries[0])
+        assert isinstance(dropped, Dropped)
+        assert len(dropped.reason) < 500

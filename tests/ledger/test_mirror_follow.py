@@ -219,3 +219,61 @@ def test_a_subscription_that_ends_is_renewed(backend, monkeypatch):
             await main()
 
     anyio.run(bounded, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_subscription_that_says_nothing_is_renewed(backend, monkeypatch):
+    """After a cut its connection looks alive for minutes; looking finds the news, so that it must be deaf."""
+    monkeypatch.setattr(follow_module, "POLL_SECONDS", 0.001)
+    served, stream = Served(chain_of(b"one")), Stream()
+
+    async def main() -> None:
+        async with (
+            served.mirror() as mirror,
+            aclosing(whole(follow(mirror, TOPIC, stream.subscribe))) as messages,
+        ):
+            await anext(messages)
+            while len(stream.news) < 2:
+                served.chain.add(b"more")
+                await anext(messages)
+
+    async def bounded() -> None:
+        with anyio.fail_after(30):
+            await main()
+
+    anyio.run(bounded, backend=backend)
+    assert (len(stream.news), stream.stopped) == (2, 2)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_subscription_is_renewed_when_the_mirror_is_back(backend, monkeypatch):
+    monkeypatch.setattr(follow_module, "POLL_SECONDS", 0.001)
+    served, stream = Served(chain_of(b"one")), Stream()
+
+    async def main() -> None:
+        async with (
+            served.mirror() as mirror,
+            aclosing(whole(follow(mirror, TOPIC, stream.subscribe))) as messages,
+        ):
+            await anext(messages)
+            served.away = True
+
+            async def comes_back() -> None:
+                asked = len(served.asked)
+                while len(served.asked) < asked + 2:
+                    await anyio.lowlevel.checkpoint()
+                served.away = False
+                while len(stream.news) < 2:
+                    await anyio.lowlevel.checkpoint()
+                served.chain.add(b"two")
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(comes_back)
+                assert (await anext(messages)).body == b"two"
+
+    async def bounded() -> None:
+        with anyio.fail_after(30):
+            await main()
+
+    anyio.run(bounded, backend=backend)
+    assert len(stream.news) == 2

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
 
 import anyio
 import trio
@@ -45,8 +44,11 @@ class Read:
 
 
 class EmptyShelf:
-    def path_of(self, digest: Digest) -> Path | None:
+    async def held(self, digest: Digest) -> None:
         return None
+
+    async def grown(self) -> None:
+        await anyio.sleep_forever()
 
 
 @dataclass

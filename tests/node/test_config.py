@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.config import ConfigError, load_config, load_founding
+from node.config import ConfigError, NetworkSection, load_config, load_founding
 from node.founding import load_preset
 from node.presets import preset_file
 
@@ -100,17 +100,23 @@ def test_the_presets_are_read(name: str) -> None:
         (('"identity.pem"', r'"a\u0000b"'), "identity.file"),
         (('"data"', r'"a\u0000b"'), "data"),
         (('family = "medium"', "deep = " + "[" * 50_000), "is not TOML"),
+        (('family = "medium"', "seed = " + "9" * 5_000), "is not TOML"),
+        (('family = "medium"', '"a\\nb\\u001b[2J' + "x" * 5_000 + '" = 1\n[other]'), "unknown key other"),
+        (("data = ", '"a\\nb\\u001b[2J' + "x" * 5_000 + '" = 1\ndata = '), r"unknown key a\?b\?\[2Jxxx"),
     ],
 )
 def test_what_would_trip_later_is_refused_at_once(tmp_path: Path, change: tuple[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         load_config(written(tmp_path, GOOD.replace(*change)))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500 + len(str(tmp_path))
 
 
 def test_an_endless_file_is_not_read_to_its_end() -> None:
     with pytest.raises(ConfigError, match="longer than"):
         load_config(Path("/dev/zero"))
+    with pytest.raises(ConfigError, match="longer than"):
+        load_preset(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize(
@@ -125,3 +131,48 @@ def test_an_endless_file_is_not_read_to_its_end() -> None:
 def test_a_broken_preset_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_preset(written(tmp_path, text))
+
+
+PEER = "16Uiu2HAm6RLcTUcCVX1YmMEWVWADdJLdHgjoY1G4kkxzD6XNF1zc"
+HERE, THERE = "/ip4/203.0.113.7/tcp/4001", "/dns4/example.org/tcp/4001"
+
+
+def networked(directory: Path, lines: str) -> NetworkSection:
+    return load_config(written(directory, GOOD.replace("[ledger]", f"[network]\n{lines}\n[ledger]"))).network
+
+
+def test_nothing_is_announced_and_nobody_is_looked_for_unless_it_is_asked_for(tmp_path: Path) -> None:
+    network = load_config(written(tmp_path, GOOD)).network
+    assert (network.listen, network.announce, network.mdns) == ("/ip4/127.0.0.1/tcp/0", None, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "announced"),
+    [('"listen"', (HERE,)), (f'["{THERE}", "{HERE}"]', (THERE, HERE)), ("[]", ())],
+)
+def test_what_the_topic_is_to_say(tmp_path: Path, said: str, announced: tuple[str, ...]) -> None:
+    assert networked(tmp_path, f'listen = "{HERE}"\nannounce = {said}').announce == announced
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [(f'"{HERE}"', (HERE,)), (f'["{HERE}", "{THERE}"]', (HERE, THERE))]
+)
+def test_a_peer_has_one_address_or_several(tmp_path: Path, said: str, known: tuple[str, ...]) -> None:
+    assert networked(tmp_path, f"peers.{PEER} = {said}").peers == {PEER: known}
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('announce = "listen"', "network.announce.0: .*nobody can dial"),
+        ('announce = ["/ip4/0.0.0.0/tcp/4001"]', "network.announce.0: .*nobody can dial"),
+        (f"announce = {[HERE] * 5}", "network.announce: .*at most 4"),
+        (f'peers.{PEER} = ["{HERE}", "/ip4/nowhere/tcp/4001"]', f"network.peers.{PEER}.1: .*nobody can dial"),
+        (f"peers.{PEER} = {[HERE] * 9}", "at most 8"),
+        (f'peers.{PEER} = "/ip4/203.0.113.7/tcp/70000"', "nobody can dial"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(tmp_path: Path, lines: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        networked(tmp_path, lines)
+    assert "\n" not in str(caught.value)

@@ -16,8 +16,10 @@ from node.net.control import Limits, Link
 from node.net.exchange import Lost
 from node.net.mesh import CONTROL
 from node.net.transport import Connected, Disconnected, Frame, Inbound
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
+from node.pieces import Wanted
 from protocol.ids import PeerId
+from tests.node.test_transport_contract import fetched
 
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
 SMALL, MIDDLE, LARGE = sorted(
@@ -56,8 +58,10 @@ async def assert_talk(one: Wire, other: Wire, out: Path) -> None:
         assert sender.send(receiver.peer, b"hello")
         assert await events(receiver, 1) == [Frame(sender.peer, b"hello")]
         data = sender.peer.encode()
-        await receiver.fetch(sender.peer, sender._blobs.put(data), len(data), out)
-        assert out.read_bytes() == data
+        blobs = sender.swarm.blobs
+        assert isinstance(blobs, Blobs)
+        wanted = Wanted(blobs.put(data), len(data), None)
+        assert await fetched(receiver, Blobs(out / receiver.peer), (sender.peer,), wanted) == data
 
 
 async def greeted(by: Wire, to: Wire) -> None:

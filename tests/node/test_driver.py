@@ -10,18 +10,21 @@ import pytest
 
 from learners.learner import Comparison, LearnerError, Training
 from ledger.topic import LedgerError
-from node.admission import RunError
+from node.admission import RunError, admitted
 from node.blobs import Blobs
+from node.core import Admit
+from node.home import NodeError
 from node.identity import identity_of
-from node.net.transport import FetchFailed
+from node.net.transport import Blame, FetchFailed
+from node.partial import Partial
 from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
 from protocol.fields import canonical
-from protocol.ids import AccountId, Digest, PeerId, Ppm, Round, digest_of
+from protocol.ids import AccountId, PeerId, Ppm, Round, digest_of
 from protocol.messages import Proposal, ProposalBody
 from protocol.params import LearnerRef
 from protocol.records import CloseRecord, Member
 from protocol.state import state_digest
-from protocol.view import Fetch, FetchingFailed, Score, ScoringFailed, Train
+from protocol.view import Fetch, FetchingFailed, Gone, Score, ScoringFailed, Train
 from tests.node.nodes import INITIAL, only, running, world_of
 from tests.node.world import SPEC, StubLearner
 
@@ -110,7 +113,9 @@ async def test_a_malformed_frame_costs_the_sender_its_connection(tmp_path: Path,
             def drop(self, peer, reason):
                 dropped.append((peer, reason))
 
-        await world.node(0).driver._on_frame(Listener(), world.identities[1].peer, raw)
+        driver = world.node(0).driver
+        driver._transport = Listener()
+        await driver._on_frame(world.identities[1].peer, raw)
         assert [peer for peer, _ in dropped] == [world.identities[1].peer]
         assert "\n" not in dropped[0][1]
 
@@ -153,12 +158,10 @@ async def test_the_transport_follows_the_roster(tmp_path: Path) -> None:
             transport.admit(frozenset((one, other)))
             assert not transport.send(one, b"hello")
             driver, state = nodes[0].driver, nodes[0].state
-            driver.view = replace(driver.view, state=replace(state, roster=(*state.roster, newcomer)))
-            driver._admit()
+            driver._admit(Admit(admitted(state, one) | {newcomer.peer}, ()))
             assert world.network.is_connected(one, newcomer.peer)
             assert not world.network.is_connected(other, newcomer.peer)
-            driver.view = replace(driver.view, state=state)
-            driver._admit()
+            driver._admit(driver.core.admission)
             assert not world.network.is_connected(one, newcomer.peer)
             assert world.network.is_connected(one, other)
 
@@ -252,6 +255,7 @@ async def test_a_blob_that_vanished_stops_no_daemon(tmp_path: Path) -> None:
     async with world_of(tmp_path, 3) as world:
         driver = world.node(0).driver
         await driver._score(Score(Round(1), INITIAL, digest_of(b"gone")))
+        assert await driver._outbox.receive() == Gone(INITIAL), "so that it is fetched again"
         assert await driver._outbox.receive() == ScoringFailed(Round(1), digest_of(b"gone"))
 
 
@@ -263,8 +267,8 @@ async def test_a_fetch_that_fails_stops_no_daemon_and_leaves_no_litter(
         driver = world.node(0).driver
 
         class Failing:
-            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-                out.write_bytes(b"half")
+            async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+                blame(sources[0], "it hung up")
                 raise error
 
         driver._transport = Failing()
@@ -279,8 +283,8 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
         driver = world.node(0).driver
 
         class Careless:
-            async def fetch(self, peer: PeerId, digest: Digest, size: int, out: Path) -> None:
-                out.write_bytes(b"other!")
+            async def fetch(self, partial: Partial, sources: tuple[PeerId, ...], blame: Blame) -> None:
+                assert not partial.write(0, b"other!")
 
         driver._transport = Careless()
         wanted = digest_of(b"wanted")
@@ -290,7 +294,8 @@ async def test_a_transport_that_delivers_other_bytes_stops_no_daemon(tmp_path: P
 
 async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world, anyio.create_task_group() as tasks:
-        submissions, back, begun = world.node(0).driver._submissions, anyio.Event(), []
+        driver, back, begun = world.node(0).driver, anyio.Event(), []
+        submissions = driver._submissions
 
         async def away(body: bytes, **options: object) -> None:
             begun.append(body)
@@ -299,7 +304,7 @@ async def test_an_outage_of_the_ledger_piles_up_nothing(tmp_path: Path) -> None:
         world.topic.submit = away
         closes = [CloseRecord(run=world.genesis.run(), round=Round(n)) for n in range(1, 3 * MAX_WAITING)]
         for record in [closes[0]] * 100 + closes:
-            tasks.start_soon(submissions.submit, record, submissions.key_of(record))
+            tasks.start_soon(submissions.submit, record, driver.core.copies.key_of(record))
         await anyio.wait_all_tasks_blocked()
         assert len(begun) == MAX_SUBMISSIONS
         assert len(submissions._waiting) == MAX_WAITING
@@ -319,10 +324,50 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
         driver._score = driver._train = slow
         for number in range(1, 8):
             tasks.start_soon(driver._learn, Score(Round(number), INITIAL, INITIAL))
-            tasks.start_soon(driver._learn, Train(Round(number), INITIAL))
+        for number in range(1, 8):
+            driver.core._training = Train(Round(number), INITIAL)
+            tasks.start_soon(driver._learn, driver.core._training)
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1)]
-        driver.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
+        driver.core.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))
         go.set()
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1), ("Score", 6), ("Score", 7), ("Train", 7)]
+
+
+class Rotting(StubLearner):
+    """Whose disk spoils what was compared, every other time, before anybody looks at it again."""
+
+    rotted = 0
+
+    async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
+        found = await super().score(head, candidate, round, deadline)
+        if round % 2:
+            candidate.write_bytes(b"rotten!!")  # read as a number it is about 0
+            self.rotted += 1
+        return found
+
+
+async def test_a_blob_that_rots_is_fetched_again_before_it_is_scored(tmp_path: Path) -> None:
+    async with world_of(tmp_path, 3, round_window=30) as world:
+        learner = Rotting()
+        nodes = [world.node(0), world.node(1), world.node(2, learner)]
+        await world.topic.submit(canonical(world.genesis))
+        async with running(*nodes):
+            await world.until(lambda: learner.rotted >= 3 and nodes[2].state.totals.accepted >= 9)
+    votes = [vote for record in world.with_effect("verdict") for vote in record.votes]
+    assert votes
+    assert all(choice in ("approve", "abstain") for _, choice, _, _ in votes), "nobody rejects what is right"
+
+
+async def test_a_disk_that_is_full_at_the_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world_of(tmp_path, 1) as world:
+        node = world.node(0)
+        monkeypatch.setattr("node.blobs.tempfile.mkstemp", full)
+        with pytest.raises(NodeError, match="No space left on device; free the disk"):
+            await node.driver.run()

@@ -8,7 +8,7 @@ import pytest
 
 from learners.learner import LearnerError, Training
 from node.admission import RunError, admitted
-from node.submissions import Submissions
+from node.driver import Driver
 from protocol.deposits import deposit_memo
 from protocol.fields import canonical
 from protocol.ids import Round, digest_of
@@ -251,34 +251,34 @@ def bodies(topic: MemoryTopic) -> list[bytes]:
     return [message.body for message in topic.messages]
 
 
-async def put(submissions: Submissions, record: CloseRecord) -> None:
-    await submissions.submit(record, submissions.key_of(record))
+async def put(driver: Driver, record: CloseRecord) -> None:
+    await driver._submissions.submit(record, driver.core.copies.key_of(record))
 
 
-def come_back(submissions: Submissions, topic: MemoryTopic, since: int = 0) -> None:
+def come_back(driver: Driver, topic: MemoryTopic, since: int = 0) -> None:
     for message in topic.messages[since:]:
-        submissions.on_read(message)
-        submissions.on_folded(message.sequence)
+        driver.core.copies.on_read(message.sequence, message.payer, message.body)
+        driver.core.copies.on_folded(message.sequence)
 
 
 async def test_a_record_is_written_again_only_when_its_copy_has_come_back(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world:
         topic, record = world.topic, CloseRecord(run=world.genesis.run(), round=Round(1))
-        submissions = world.node(0).driver._submissions
+        driver = world.node(0).driver
         for _ in range(3):
-            await put(submissions, record)
+            await put(driver, record)
         assert bodies(topic) == [canonical(record)], "asked for three times, written once"
-        come_back(submissions, topic)
+        come_back(driver, topic)
         for _ in range(3):
-            await put(submissions, record)
+            await put(driver, record)
         assert bodies(topic) == [canonical(record)] * 2, "it came back and is asked for: it came too early"
 
 
 async def test_after_a_crash_what_may_be_on_the_topic_is_not_written_again(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world:
         topic, record = world.topic, CloseRecord(run=world.genesis.run(), round=Round(1))
-        await put(world.node(0).driver._submissions, record)
-        again = world.node(0).driver._submissions
+        await put(world.node(0).driver, record)
+        again = world.node(0).driver
         await put(again, record)
         assert len(topic.messages) == 1
         come_back(again, topic)
@@ -289,7 +289,7 @@ async def test_after_a_crash_what_may_be_on_the_topic_is_not_written_again(tmp_p
 async def test_copies_of_others_do_not_count(tmp_path: Path) -> None:
     async with world_of(tmp_path, 2) as world:
         topic, record = world.topic, CloseRecord(run=world.genesis.run(), round=Round(1))
-        ours, theirs = (world.node(place).driver._submissions for place in range(2))
+        ours, theirs = (world.node(place).driver for place in range(2))
         await put(ours, record)
         at = len(topic.messages)
         await put(theirs, record)

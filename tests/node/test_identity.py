@@ -118,3 +118,17 @@ def test_an_identity_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         identity.secret = bytes(32)  # type: ignore[misc]
     assert isinstance(identity, Identity)
+
+
+def test_a_key_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(IdentityError, match="No space left on device"):
+            create(tmp_path / "key.pem")
+    assert list(tmp_path.iterdir()) == []
+    made = create(tmp_path / "key.pem")
+    assert load(tmp_path / "key.pem") == made
+    assert [file.name for file in tmp_path.iterdir()] == ["key.pem"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.journal import AlreadySigned, Journal, JournalError
+from node.journal import AlreadySigned, Journal, JournalError, JournalFull
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,3 +111,24 @@ def test_a_damaged_page_is_found_at_the_start(path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_clear_line(path: Path) -> None:
     with pytest.raises(JournalError, match="cannot open the journal"):
         Journal.open(path / "below" / "nothing")
+
+
+def test_a_full_disk_is_another_thing_than_a_damaged_journal(path: Path) -> None:
+    journal = Journal.open(path)
+    journal._database.execute("PRAGMA max_page_count = 4")
+    full = fill(journal)
+    assert "free the disk" in full
+    assert "leave the run" not in full
+    journal._database.execute("PRAGMA max_page_count = 1000")
+    journal.remember("vote", "run", 1_000, b"body", b"message")
+    assert journal.signed("vote", "run", 0) == b"message" * 100
+
+
+def fill(journal: Journal) -> str:
+    """What it says once there is no room any more."""
+    for n in range(100):
+        try:
+            journal.remember("vote", "run", n, b"body", b"message" * 100)
+        except JournalFull as full:
+            return str(full)
+    raise AssertionError("it never was")

@@ -13,7 +13,9 @@ from node.blobs import Blobs
 from node.net.inbox import Inbox
 from node.net.memory import MemoryTransport, Network
 from node.net.transport import Connected, Disconnected, FetchFailed, Frame, Inbound
+from node.pieces import Wanted
 from protocol.ids import PeerId, digest_of
+from tests.node.test_transport_contract import fetched
 
 A, B, C = (PeerId(name) for name in "ABC")
 
@@ -66,7 +68,7 @@ def test_a_node_that_restarts_is_connected_anew(tmp_path: Path) -> None:
         network.leave(B)
         assert not a.send(B, b"gone")
         with pytest.raises(FetchFailed, match="B: not connected"):
-            await a.fetch(B, digest_of(b""), 0, tmp_path / "out")
+            await fetched(a, Blobs(tmp_path), (B,), Wanted(digest_of(b""), 0, None))
         (b,) = joined(network, Blobs(tmp_path), B)
         assert a.send(B, b"welcome back")
         assert await events(a, 2) == [Disconnected(B), Connected(B)]

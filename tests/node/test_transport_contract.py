@@ -11,13 +11,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from node.blobs import Blobs
+from node.blobs import Blobs, Whole
 from node.identity import identity_of
 from node.net.control import Limits
 from node.net.frames import BadFrame
 from node.net.memory import Network
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Transport
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
+from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of
 
 MEMBERS = [identity_of(hashlib.sha256(f"member {n}".encode()).digest()) for n in range(4)]
@@ -43,6 +44,30 @@ class Node:
         assert all(isinstance(event, Frame) for event in events), events
         return [(event.peer, event.body) for event in events]
 
+    async def fetch(self, source: PeerId, digest: Digest, size: int, pieces: Digest | None = None) -> bytes:
+        """Fetch from one source into our store. Raises FetchFailed, which says what the source is blamed for."""
+        return await fetched(self.transport, self.blobs, (source,), Wanted(digest, size, pieces))
+
+
+async def fetched(transport: Transport, blobs: Blobs, sources: tuple[PeerId, ...], wanted: Wanted) -> bytes:
+    partial, causes = blobs.begin(wanted), []
+    blobs.share(partial)
+    try:
+        await transport.fetch(partial, sources, lambda peer, cause: causes.append(f"{peer}: {cause}"))
+    except FetchFailed as failed:
+        raise FetchFailed("; ".join(causes)) from failed
+    blobs.finish(partial)
+    path = blobs.path_of(wanted.digest)
+    assert path is not None
+    return path.read_bytes()
+
+
+class Careless(Whole):
+    """A blob whose holder does not look at what it serves."""
+
+    def read(self, index: int) -> bytes | None:
+        return self.path.read_bytes()
+
 
 @asynccontextmanager
 async def memory_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
@@ -64,10 +89,6 @@ async def wire_nodes(directory: Path, count: int) -> AsyncIterator[list[Node]]:
             nodes.append(Node(await stack.enter_async_context(opening), blobs))
         addresses |= {node.peer: node.transport.address for node in nodes}
         yield nodes
-
-
-def content(file: Path) -> bytes:
-    return file.read_bytes() if file.exists() else b"there is no file"
 
 
 NETWORKS = {
@@ -109,8 +130,7 @@ async def assert_talk(one: Node, other: Node, out: Path) -> None:
         assert sender.transport.send(receiver.peer, b"hello")
         assert await receiver.frames(1) == [(sender.peer, b"hello")]
         data = sender.peer.encode()
-        await receiver.transport.fetch(sender.peer, sender.blobs.put(data), len(data), out)
-        assert content(out) == data
+        assert await receiver.fetch(sender.peer, sender.blobs.put(data), len(data)) == data
 
 
 async def assert_strangers(one: Node, other: Node, out: Path) -> None:
@@ -118,7 +138,7 @@ async def assert_strangers(one: Node, other: Node, out: Path) -> None:
     for asking, asked in ((one, other), (other, one)):
         assert not asking.transport.send(asked.peer, b"hello")
         with pytest.raises(FetchFailed, match=f"{asked.peer}: not connected"):
-            await asking.transport.fetch(asked.peer, asked.blobs.put(b"x"), 1, out)
+            await asking.fetch(asked.peer, asked.blobs.put(b"x"), 1)
 
 
 def test_frames_arrive_in_order_both_ways(play: Callable[[int, Scenario], None]) -> None:
@@ -174,7 +194,7 @@ def test_nothing_is_sent_to_strangers(play: Callable[[int, Scenario], None]) -> 
     async def scenario(nodes: list[Node], out: Path) -> None:
         assert not nodes[0].transport.send(MEMBERS[3].peer, b"hello")
         with pytest.raises(FetchFailed, match=f"{MEMBERS[3].peer}: not connected"):
-            await nodes[0].transport.fetch(MEMBERS[3].peer, digest_of(b""), 0, out)
+            await nodes[0].fetch(MEMBERS[3].peer, digest_of(b""), 0)
 
     play(2, scenario)
 
@@ -185,8 +205,7 @@ def test_a_blob_is_fetched_whole(play: Callable[[int, Scenario], None], size: in
         one, other = nodes
         data = hashlib.shake_128(b"weights").digest(size)
         digest = other.blobs.put(data)
-        await one.transport.fetch(other.peer, digest, size, out)
-        assert content(out) == data
+        assert await one.fetch(other.peer, digest, size, other.blobs.pieces_of(digest)) == data
 
     play(2, scenario)
 
@@ -196,12 +215,13 @@ def test_both_sides_fetch_at_once_while_frames_pass(play: Callable[[int, Scenari
         one, other = nodes
         data = [hashlib.shake_128(bytes([n])).digest(2_000_000) for n in range(2)]
         digests = [one.blobs.put(data[0]), other.blobs.put(data[1])]
+        pieces = [one.blobs.pieces_of(digests[0]), other.blobs.pieces_of(digests[1])]
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(one.transport.fetch, other.peer, digests[1], 2_000_000, out.with_suffix(".1"))
-            tasks.start_soon(other.transport.fetch, one.peer, digests[0], 2_000_000, out.with_suffix(".0"))
+            tasks.start_soon(one.fetch, other.peer, digests[1], 2_000_000, pieces[1])
+            tasks.start_soon(other.fetch, one.peer, digests[0], 2_000_000, pieces[0])
             assert one.transport.send(other.peer, b"meanwhile")
             assert await other.frames(1) == [(one.peer, b"meanwhile")]
-        assert [content(out.with_suffix(f".{n}")) for n in range(2)] == data
+        assert all(node.blobs.verify(digest) for node in (one, other) for digest in digests)
 
     play(2, scenario)
 
@@ -213,17 +233,18 @@ def test_a_blob_that_is_not_right_is_refused(play: Callable[[int, Scenario], Non
 
         async def refused(wanted: Digest, size: int, cause: str) -> None:
             with pytest.raises(FetchFailed, match=f"^{other.peer}: {cause}"):
-                await one.transport.fetch(other.peer, wanted, size, out)
-            assert content(out) == b"there is no file"
+                await one.fetch(other.peer, wanted, size)
+            assert not list((out.parent / "0").iterdir())
 
         await refused(digest_of(b"nobody has it"), 1, "does not have it")
         await refused(digest, 299_999, "offers 300000 bytes where 299999 are expected")
         await refused(digest, 300_001, "offers 300000 bytes where 300001 are expected")
         (path,) = [other.blobs.path_of(digest)]
         path.write_bytes(b"y" * 300_000)
+        await refused(digest, 300_000, "does not have it")
+        other.blobs._whole[digest] = Careless(path, other.blobs._whole[digest].pieces, (0, 0))
         await refused(digest, 300_000, "sent other bytes than the digest names")
-        await one.transport.fetch(other.peer, other.blobs.put(b"right"), 5, out)
-        assert content(out) == b"right"
+        assert await one.fetch(other.peer, other.blobs.put(b"right"), 5) == b"right"
 
     play(2, scenario)
 

@@ -24,11 +24,13 @@ from node.blobs import Blobs
 from node.identity import identity_of
 from node.net.control import Limits, Link
 from node.net.exchange import Lost
-from node.net.frames import KEEPALIVE
+from node.net.frames import KEEPALIVE, encoded
 from node.net.mesh import CONTROL, Channel
 from node.net.transport import MAX_FRAME, Connected, Disconnected, FetchFailed, Frame, Inbound
-from node.net.wire import Wire, open_wire
+from node.net.wire.host import Wire, open_wire
+from node.pieces import Wanted
 from protocol.ids import Digest, PeerId, digest_of
+from tests.node.test_transport_contract import fetched
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
@@ -146,7 +148,7 @@ import sys, trio
 from pathlib import Path
 from node.blobs import Blobs
 from node.net.control import Limits
-from node.net.wire import open_wire
+from node.net.wire.host import open_wire
 secret, listen, peer, address, directory = sys.argv[1:]
 async def main():
     limits = Limits(ping=0.1, silence=10.0)
@@ -250,15 +252,17 @@ def test_garbage_on_the_port_does_no_harm(tmp_path: Path, garbage: bytes) -> Non
 
 def test_a_blob_source_that_raises_stops_nothing(tmp_path: Path) -> None:
     class Broken:
-        def path_of(self, digest: Digest) -> Path | None:
+        async def held(self, digest: Digest) -> None:
             raise RuntimeError("a bug of ours")
 
     async def scenario() -> None:
         async with pair(tmp_path) as (one, other, _):
-            other._blobs = Broken()
+            other.swarm.blobs = Broken()
             for _ in range(3):
                 with pytest.raises(FetchFailed):
-                    await one.fetch(other.peer, digest_of(b"x"), 1, tmp_path / "out")
+                    await fetched(
+                        one, Blobs(tmp_path / "first"), (other.peer,), Wanted(digest_of(b"x"), 1, None)
+                    )
             await assert_talks(one, other)
             await assert_talks(other, one)
 
@@ -300,6 +304,43 @@ def test_a_flood_ends_in_refusal(tmp_path: Path) -> None:
             await channel.write(b"\0\0\0\1x" * 201)
             assert await events(wire, 1) == [Disconnected(FIRST.peer)]
             assert not wire.is_welcome(FIRST.peer)
+
+    play(scenario)
+
+
+def test_a_greeting_has_a_deadline_however_it_is_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            open_wire(SECOND.secret, ANYWHERE, {}, Blobs(tmp_path), Limits(dial=0.5)) as wire,
+            open_wire(FIRST.secret, ANYWHERE, {}, Blobs(tmp_path), FAST) as member,
+        ):
+            wire.admit(frozenset({member.peer}))
+            member.admit(frozenset({wire.peer}))
+            channel = await opened_by_hand(member, wire)
+
+            async def say_slowly() -> None:
+                await channel.write(b"\0\1\0\0")  # a frame of 64 KiB, a byte at a time
+                while True:
+                    await channel.write(b"x")
+                    await anyio.sleep(0.1)
+
+            with pytest.raises(Lost):
+                await say_slowly()
+
+    play(scenario)
+
+
+def test_what_a_refused_peer_had_sent_before_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with lone_member(tmp_path) as (wire, channel):
+            await channel.write(b"".join(encoded(b"%d" % number) for number in range(50)))
+            assert await events(wire, 2) == [Frame(FIRST.peer, b"0"), Frame(FIRST.peer, b"1")]
+            wire.drop(FIRST.peer, "for a test")
+            wire.drop(FIRST.peer, "for a test")
+            assert await events(wire, 1) == [Disconnected(FIRST.peer)]
+        assert len([record for record in caplog.records if "refusing" in record.message]) == 1
 
     play(scenario)
 
@@ -361,15 +402,14 @@ def test_a_fetch_that_is_cancelled_leaves_the_connection_whole(tmp_path: Path) -
         async with pair(tmp_path, Limits(ping=0.1, blob_streams=13)) as (one, other, blobs):
             data = hashlib.shake_128(b"weights").digest(20_000_000)
             digest = blobs.put(data)
-            out = tmp_path / "out"
+            wanted = Wanted(digest, len(data), blobs.pieces_of(digest))
             for n in range(12):
+                mine = Blobs(tmp_path / str(n))
                 with anyio.move_on_after(0.005 * n) as scope:
-                    await one.fetch(other.peer, digest, len(data), out)
-                assert out.exists() is not scope.cancelled_caught
-                out.unlink(missing_ok=True)
+                    await fetched(one, mine, (other.peer,), wanted)
+                assert (mine.path_of(digest) is None) is scope.cancelled_caught
             await assert_talks(one, other)
-            await one.fetch(other.peer, digest, len(data), out)
-            assert out.read_bytes() == data
+            assert await fetched(one, Blobs(tmp_path / "last"), (other.peer,), wanted) == data
 
     play(scenario)
 
@@ -378,7 +418,7 @@ def test_a_peer_serves_so_many_blobs_at_once_and_no_more(tmp_path: Path) -> None
     async def scenario() -> None:
         async with pair(tmp_path, Limits(blob_streams=0)) as (one, other, blobs):
             with pytest.raises(FetchFailed):
-                await one.fetch(other.peer, blobs.put(b"x"), 1, tmp_path / "out")
+                await fetched(one, Blobs(tmp_path / "first"), (other.peer,), Wanted(blobs.put(b"x"), 1, None))
             await assert_talks(one, other)
 
     play(scenario)

@@ -10,7 +10,7 @@ import trio
 
 from node.blobs import Blobs
 from node.identity import identity_of
-from node.net.wire import WireError, open_wire
+from node.net.wire.host import WireError, open_wire
 
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"
 FIRST, SECOND = (identity_of(hashlib.sha256(f"opening {n}".encode()).digest()) for n in range(2))

@@ -130,7 +130,7 @@ def test_an_outcome_that_does_not_follow_is_invalid(run, choices, claim):
     ("changes", "why"),
     [
         ({"base": blob("elsewhere")}, "not based on the head"),
-        ({"size": 64 * 1024 * 1024 + 1}, "at most"),
+        ({"size": 64 * 1024 * 1024 + 1, "pieces": blob("pieces")}, "at most"),
         ({"round": Round(2)}, "not open"),
     ],
 )

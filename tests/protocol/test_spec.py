@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import protocol
-from protocol import duties, fold, rounds, rules, state, step, timing, treasurer
+from protocol import ahead, duties, fold, rounds, rules, state, step, timing, treasurer
 from protocol.fields import canonical, canonical_json
 from protocol.messages import Choice
 from protocol.params import Params
@@ -40,7 +40,7 @@ def test_the_example_is_the_record_that_the_code_makes():
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        (rules, "choice_for tally close_tally shuffled proposer_for"),
+        (rules, "choice_for tally close_tally shuffled committee_for proposer_for"),
         (rules, "proposal_reward is_clear_rejection scaled split_reward"),
         (fold, "begin apply"),
         (rounds, "open_round close_round settle_attendance credit_late_vote"),
@@ -68,7 +68,7 @@ def test_every_parameter_operation_event_and_effect_is_explained():
         assert re.search(rf"^\| [^|]*`{kind.model_fields['op'].default}`[^|]* \|", SPEC, re.MULTILINE)
     view = ast.parse((HERE / "view.py").read_text(encoding="utf-8"))
     for node in view.body:
-        if isinstance(node, ast.ClassDef) and node.name not in ("Work", "View", "Payment", "Charge"):
+        if isinstance(node, ast.ClassDef) and node.name not in ("Work", "View", "Payment", "Charge", "Ahead"):
             assert f"`{node.name}" in SPEC, node.name
     for name in (
         "follow_head",
@@ -81,6 +81,10 @@ def test_every_parameter_operation_event_and_effect_is_explained():
         "accuse",
         "alarm",
         "last_call",
+        "announce",
+        "train_ahead",
     ):
-        assert any(callable(getattr(module, name, None)) for module in (step, duties, timing, treasurer))
+        assert any(
+            callable(getattr(module, name, None)) for module in (step, ahead, duties, timing, treasurer)
+        )
         assert f"`{name}" in SPEC

@@ -29,6 +29,8 @@ OTHER = {
 NOT_COVERED = {
     "topic": "named by the genesis, whose digest the run is",
     "head_size": "follows from the proposal that the head came from",
+    "head_pieces": "likewise",
+    "whereabouts": "nothing is decided by it",
     "returning": "empty at every opening",
     "open": "the round in progress: the opening holds the digest, not the other way round",
     "last": "a window on late votes; what comes of it is in money and absent at the next opening",
@@ -36,7 +38,7 @@ NOT_COVERED = {
 
 
 def test_every_field_of_the_state_is_in_the_digest_or_has_a_reason_not_to_be():
-    assert {field.name for field in fields(RunState)} == set(OTHER) | set(NOT_COVERED)
+    assert {field.name for field in fields(RunState) if field.init} == set(OTHER) | set(NOT_COVERED)
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -94,7 +94,24 @@ def test_a_peer_that_reconnects_hears_the_proposal_and_our_vote(run, voter):
     vote = run.vote(proposal, voter.place)
     voter.sign(vote.body)
     sent = [e for e in voter.feed(PeerUp(PEERS[3])) if isinstance(e, Send)]
-    assert sent == [Send(proposal, PEERS[3]), Send(vote, PEERS[3])]
+    assert sent == [Send(proposal, (PEERS[3],)), Send(vote, (PEERS[3],))]
+
+
+def test_a_vote_goes_to_who_needs_it_and_to_all_once_there_is_no_verdict(run, voter):
+    proposal = run.proposal()
+    voter.hear(proposal)
+    vote = run.vote(proposal, voter.place)
+    said = only(voter.sign(vote.body), Send)
+    assert said.message == vote
+    assert PEERS[run.current.proposer] in said.to
+    assert len(said.to) <= 2
+    due = alarm(voter.view, voter.now)
+    assert not [e for e in voter.feed(Tick(), at=due - 1) if isinstance(e, Send)]
+    rest = only(voter.feed(Tick(), at=due), Send)
+    assert rest.message == vote
+    assert {*said.to, *rest.to} == set(PEERS[: len(run.state.roster)]) - {PEERS[voter.place]}
+    assert not set(said.to) & set(rest.to)
+    assert not [e for e in voter.feed(Tick(), at=due + 60 * SECOND) if isinstance(e, Send)]
 
 
 # ---- closing, coming back, following ----

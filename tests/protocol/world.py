@@ -31,6 +31,8 @@ from protocol.params import LearnerRef, Params
 from protocol.parse import parse_record
 from protocol.payments import FundRecord, TopupRecord
 from protocol.records import (
+    AddressBody,
+    AddressRecord,
     CloseRecord,
     Genesis,
     Member,
@@ -254,6 +256,12 @@ class Run:
         return PassRecord(
             body=body, sig=sign(SECRETS[self.current.proposer if by is None else by], "pass", body)
         )
+
+    def address(self, member: int, *addresses: str, by: int | None = None, **changes: Any) -> AddressRecord:
+        """A member says where it listens."""
+        fields = {"run": self.now.run, "round": self.current.number, "member": member, "addresses": addresses}
+        body = AddressBody(**(fields | changes))
+        return AddressRecord(body=body, sig=sign(SECRETS[member if by is None else by], "address", body))
 
     def present(self, member: int, by: int | None = None, **changes: Any) -> PresentRecord:
         fields = {"run": self.now.run, "round": self.current.number, "member": member}

@@ -1,11 +1,11 @@
-"""The transport over libp2p: TCP, Noise and Yamux; the only importer of libp2p (SPEC.md, Three places).
+"""The transport over libp2p: a host that is supervised, and what the mesh needs of it.
 
 Runs on trio alone, as libp2p does.
 """
 
 import logging
-import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
 
@@ -14,30 +14,49 @@ import libp2p.network.swarm
 import trio
 from anyio.abc import TaskStatus
 from libp2p import new_host
-from libp2p.abc import IHost, IMuxedConn, INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.secp256k1 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_keys
 from libp2p.custom_types import StreamHandlerFn, TProtocol
-from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from libp2p.rcmgr import ResourceManager
+from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.security_multistream import SecurityMultistream
+from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from multiaddr import Multiaddr
 from multiaddr.protocols import P_P2P
 
+from node.net.addresses import AddressBook, Finder, own_scopes
 from node.net.control import Limits
+from node.net.dialling import Addresses
 from node.net.exchange import Lost
-from node.net.mesh import BLOB, CONTROL, Channel, Mesh
+from node.net.listening import bind_failure
+from node.net.mesh import BLOB, CONTROL, Channel, Mesh, Traffic
 from node.net.transport import BlobSource
+from node.net.wire.doorway import (
+    Doorkeeper,
+    Noise,
+    Porch,
+    answered,
+    cause,
+    causes,
+    forget,
+    sever,
+    shut,
+    without_gossip,
+)
+from node.net.wire.lean import Eager
+from node.net.wire.muxer import YAMUX, Muxer
 from protocol.ids import PeerId
 
 Wire = Mesh
 """What `open_wire` yields."""
 
-_CLOSING = 0.5
-"""Seconds that closing may take before it is given up."""
+_DIALS = 1024
+"""Dials under way at once: more than there can be peers."""
 
 log = logging.getLogger(__name__)
 
@@ -46,41 +65,54 @@ class WireError(Exception):
     """The wire could not be opened; the message names cause and remedy."""
 
 
+class OtherPeer(Lost):
+    """Another peer answers."""
+
+
 class Pipe:
     """A libp2p stream whose many ways to fail are one: Lost."""
 
-    def __init__(self, host: IHost, stream: INetStream, stall: float) -> None:
+    def __init__(self, host: IHost, stream: INetStream, stall: float, traffic: Traffic) -> None:
         self._host = host
         self._stream = stream
+        self._stream._state_lock = Eager()  # type: ignore[attr-defined]
         self._stall = stall
+        self._traffic = traffic
+        self._peer = PeerId(str(stream.muxed_conn.peer_id))
+        assert isinstance(stream.muxed_conn, Muxer)
+        self._muxer: Muxer = stream.muxed_conn
+        # Past libp2p's own stream, which takes locks and steps for each call; it still opens, closes and resets.
+        self._muxed: YamuxStream = stream.muxed_stream  # type: ignore[attr-defined]
 
     @property
     def peer(self) -> PeerId:
         """Who is at the other end, as Noise has proved."""
-        return PeerId(str(self._stream.muxed_conn.peer_id))
+        return self._peer
 
     async def read(self, limit: int, within: float) -> bytes:
         """Up to `limit` bytes, b"" at the end. Raises Lost, also when nothing came `within` seconds."""
         with anyio.move_on_after(within):
             try:
-                return await self._stream.read(limit)
-            except StreamEOF:
-                return b""
+                data = await self._muxer.read_some(self._muxed, limit)
+                self._traffic.received[self._peer] += len(data)
+                return data
             except Exception as error:  # Libp2p raises a dozen types: all mean the stream is gone.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"sent nothing for {within:g} s")
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send all of it. Raises Lost, also when the peer does not take it within the stall time."""
         with anyio.move_on_after(self._stall):
             try:
-                return await self._stream.write(data)
+                await self._muxer.write_all(self._muxed, data)
+                self._traffic.sent[self._peer] += len(data)
+                return
             except trio.Cancelled:
                 # Half a Noise message may be on its way: nothing readable can follow it on this connection.
                 await self.abort()
                 raise
             except Exception as error:  # As in read.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"took nothing for {self._stall:g} s")
 
     async def finish(self) -> None:
@@ -98,7 +130,7 @@ class Pipe:
             try:
                 return await end()
             except Exception as error:  # As in read.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         await self.abort()
         raise Lost(f"took nothing for {self._stall:g} s")
 
@@ -109,11 +141,11 @@ class Pipe:
     async def keep_alone(self) -> None:
         """Close the peer's other connections, at once and without asking the peer."""
         mine = self._stream.muxed_conn
-        await _forget(self._host, mine.peer_id, but=mine)
+        await forget(self._host, mine.peer_id, but=mine)
 
     async def abort(self) -> None:
         """Close the connection under the stream, at once and without asking the peer."""
-        await _sever(self._stream.muxed_conn)
+        await sever(self._stream.muxed_conn)
 
 
 class Host:
@@ -123,6 +155,7 @@ class Host:
         self._keys = create_new_key_pair(secret)
         self._listen = listen
         self._limits = limits
+        self.traffic = Traffic()
         self._running: IHost | None = None
 
     @property
@@ -141,13 +174,13 @@ class Host:
         with anyio.move_on_after(self._limits.dial):
             try:
                 who, where = ID.from_string(peer), _tcp_address(address)
-                await _forget(host, who)
+                await forget(host, who)
                 # One address only: identify adds others, and libp2p would dial them side by side.
                 host.get_peerstore().clear_addrs(who)
                 host.get_network().unblock_peer(who)  # type: ignore[attr-defined]
                 return await host.connect(PeerInfo(who, [where]))
             except Exception as error:  # A peer that cannot be dialled must not stop the node.
-                raise Lost(_cause(error)) from error
+                raise Lost(cause(error)) from error
         raise Lost(f"did not answer for {self._limits.dial:g} s")
 
     async def open(self, peer: PeerId, protocol: str) -> Pipe:
@@ -157,16 +190,17 @@ class Host:
             raise Lost("not connected")
         with anyio.move_on_after(self._limits.dial):
             try:
-                return Pipe(host, await host.new_stream(who, [TProtocol(protocol)]), self._limits.stall)
+                stream = await host.new_stream(who, [TProtocol(protocol)])
+                return Pipe(host, stream, self._limits.stall, self.traffic)
             except Exception as error:  # As in dial.
-                raise Lost(_cause(error)) from error
-        await _forget(host, who)
+                raise Lost(cause(error)) from error
+        await forget(host, who)
         raise Lost(f"opened no stream for {self._limits.dial:g} s")
 
     async def hang_up(self, peer: PeerId) -> None:
         """Close whatever connections there are to a peer, at once and without asking it."""
         if self._running is not None:
-            await _forget(self._running, ID.from_string(peer))
+            await forget(self._running, ID.from_string(peer))
 
     async def run(self, mesh: Mesh, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled, again whenever libp2p dies. Raises WireError when it cannot at first."""
@@ -185,11 +219,11 @@ class Host:
                         await trio.sleep_forever()
                     finally:
                         self._running = None
-                        await _shut(host)
+                        await shut(host)
             except Exception as error:  # A peer's bad input escapes from libp2p's own tasks.
                 if is_first:
                     raise
-                log.error("libp2p's host died, starting another: %s", _cause(error))
+                log.error("libp2p's host died, starting another: %s", cause(error))
             mesh.on_collapse("the local libp2p host died")
             await trio.sleep(pause)
             pause = min(2 * pause, self._limits.retry_most)
@@ -207,89 +241,49 @@ class Host:
         self._running = host
 
     def _new_host(self, mesh: Mesh) -> IHost:
-        noise = NoiseTransport(self._keys, noise_privkey=create_noise_keys().private_key)
+        limits = self._limits
         host = new_host(
             key_pair=self._keys,
-            sec_opt={NOISE: noise},  # The default also accepts plaintext.
-            muxer_preference="YAMUX",
+            # The defaults also accept plaintext, and Mplex.
+            sec_opt={NOISE: Noise(self._keys, create_noise_keys().private_key, mesh.may_arrive)},
+            muxer_opt={YAMUX: Muxer},
+            transports=[Porch(limits)],
             listen_addrs=[self._listen],
-            # The breaker and the degradation would let one stranger close the node to everybody for a minute.
-            resource_manager=ResourceManager(enable_circuit_breaker=False, enable_graceful_degradation=False),
+            connection_config=ConnectionConfig(inbound_upgrade_timeout=limits.handshake),
+            # The breaker and the degradation would let one stranger close the node to everybody for a minute, and
+            # each refusal by the tracker costs a place for ever: the gate and the doorkeeper keep the counts.
+            resource_manager=ResourceManager(
+                enable_circuit_breaker=False,
+                enable_graceful_degradation=False,
+                enable_connection_tracking=False,
+                enable_rate_limiting=False,
+            ),
         )
+        without_gossip(host)
+        network = host.get_network()
+        # We have a back-off of our own; libp2p would knock four times for each of our dials.
+        network.retry_config = RetryConfig(max_retries=0)  # type: ignore[attr-defined]
+        # Each peer is dialled by one task: so many that do not answer must not keep the others waiting.
+        network._global_dial_limiter.total_tokens = _DIALS  # type: ignore[attr-defined]
         host.set_stream_handler(TProtocol(CONTROL), self._guarded(host, mesh.on_control))
         host.set_stream_handler(TProtocol(BLOB), self._guarded(host, mesh.on_blob))
-        host.get_network().register_notifee(_Doorkeeper(mesh.is_welcome))
+        network.set_stream_handler(answered(host, limits.dial))
+        network.register_notifee(Doorkeeper(mesh.is_welcome))
         return host
 
     def _guarded(self, host: IHost, serve: Callable[[Channel], Awaitable[None]]) -> StreamHandlerFn:
         async def handler(stream: INetStream) -> None:
-            pipe = Pipe(host, stream, self._limits.stall)
+            pipe = Pipe(host, stream, self._limits.stall, self.traffic)
             try:
                 await serve(pipe)
             except Lost as lost:
-                log.debug("a stream of %s ended: %s", pipe.peer, lost)
+                log.debug("a stream of %s ended: %s", pipe.peer, lost, extra={"remote": pipe.peer})
                 await pipe.reset()
             except Exception:  # What leaves a handler kills the whole libp2p host.
                 log.exception("a stream of %s failed", pipe.peer)
                 await pipe.reset()
 
         return handler
-
-
-class _Doorkeeper(INotifee):
-    """Closes connections of peers that are not welcome as soon as Noise has told who they are."""
-
-    def __init__(self, is_welcome: Callable[[PeerId], bool]) -> None:
-        self._is_welcome = is_welcome
-
-    async def connected(self, network: INetwork, conn: INetConn) -> None:
-        if not self._is_welcome(PeerId(str(conn.muxed_conn.peer_id))):
-            await _sever(conn.muxed_conn)
-
-    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
-        """The control stream notices by itself."""
-
-    async def opened_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Handlers check membership themselves."""
-
-    async def closed_stream(self, network: INetwork, stream: INetStream) -> None:
-        """Nothing is kept per stream."""
-
-    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Listening is awaited where it is asked for."""
-
-    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None:
-        """Listeners are closed by us."""
-
-
-async def _sever(connection: IMuxedConn) -> None:
-    """Close the socket itself: the polite way writes first, and waits for ever on a frozen peer."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        try:
-            await connection.secured_conn.close()  # type: ignore[attr-defined]
-        except Exception as error:  # noqa: BLE001  (it is gone already, which is what was wanted)
-            log.debug("a connection was gone before it was closed: %s", _cause(error))
-
-
-async def _forget(host: IHost, who: ID, but: IMuxedConn | None = None) -> None:
-    """Close the connections to a peer that there are now; the peer may be making another meanwhile."""
-    network = host.get_network()
-    async with trio.open_nursery() as nursery:
-        for connection in network.get_connections(who):
-            if connection.muxed_conn is not but:
-                # Libp2p would hand the dead connection out for a while.
-                network.remove_conn(connection)  # type: ignore[attr-defined]
-                nursery.start_soon(_sever, connection.muxed_conn)
-
-
-async def _shut(host: IHost) -> None:
-    """Close what libp2p leaves open when a host ends: connections, and listeners that would keep the port."""
-    with anyio.move_on_after(_CLOSING, shield=True):
-        async with trio.open_nursery() as nursery:
-            for connection in host.get_network().get_connections():
-                nursery.start_soon(_sever, connection.muxed_conn)
-        for listener in host.get_network().listeners.values():
-            await listener.close()
 
 
 def _tcp_address(text: str) -> Multiaddr:
@@ -308,35 +302,27 @@ def _refuse_taken(address: Multiaddr) -> None:
     """Raise WireError when somebody listens there: libp2p shares ports, two nodes would split the peers."""
     protocol = address.protocols()[0].name
     host, port = address.value_for_protocol(protocol), int(address.value_for_protocol("tcp") or 0)
-    family = socket.AF_INET6 if protocol == "ip6" else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            remedy = "stop the other node or choose another listen address"
-            raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return " ".join(str(error).split()) or type(error).__name__
+    error = bind_failure(str(host), port, protocol == "ip6")
+    if error is not None:
+        remedy = "stop the other node or choose another listen address"
+        raise WireError(f"cannot listen on {address}: {error.strerror}; {remedy}") from error
 
 
 @asynccontextmanager
 async def open_wire(
     secret: bytes,
     listen: str,
-    addresses: Mapping[PeerId, str],
+    addresses: Addresses,
     blobs: BlobSource,
     limits: Limits | None = None,
+    book: AddressBook | None = None,
+    finders: Iterable[Finder] = (),
 ) -> AsyncGenerator[Wire, None]:
     """Open a node's end of the network, and close it with everything that it started.
 
     secret: the 32 bytes of a secp256k1 key. listen: a multiaddr, such as /ip4/127.0.0.1/tcp/0.
     addresses: where peers listen (multiaddrs), as far as it is known; nobody is admitted before `admit`.
+    book, finders: where else peers are found.
     Raises WireError when it cannot listen.
     """
     try:
@@ -348,9 +334,11 @@ async def open_wire(
     host = Host(secret, address, limits)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        mesh = Mesh(host, addresses, blobs, limits, tasks)
+        mesh = Mesh(host, addresses, blobs, limits, tasks, book or AddressBook(own_scopes([listen])))
         try:
             await tasks.start(host.run, mesh)
+            for finder in finders:
+                tasks.start_soon(finder.run, host.peer, host.address, mesh.on_sighting)
             yield mesh
         except Exception as error:  # noqa: BLE001  (raised again below: a task group would wrap it in another)
             failure = error
@@ -358,6 +346,28 @@ async def open_wire(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def probe(peer: PeerId, address: str, within: float) -> None:
+    """Make sure that a peer is at an address, `within` seconds, by Noise alone: it lets no stranger further in.
+
+    Raises Lost, OtherPeer.
+    """
+    noise = Noise(
+        create_new_key_pair(secrets.token_bytes(32)), create_noise_keys().private_key, lambda _: False
+    )
+    try:
+        with anyio.move_on_after(within):
+            raw = await Porch(Limits()).dial(_tcp_address(address))
+            try:
+                await SecurityMultistream({NOISE: noise}).secure_outbound(raw, ID.from_string(peer))
+            finally:
+                await raw.close()
+            return
+    except Exception as error:  # As in dial.
+        is_other = any(isinstance(cause, PeerIDMismatchesPubkey) for cause in causes(error))
+        raise (OtherPeer if is_other else Lost)(cause(error)) from error
+    raise Lost(f"did not answer for {within:g} s")
 
 
 # libp2p waits so long for a second address before it believes in the first; members have one.
