@@ -1,7 +1,8 @@
 """The daemon's end of a learner process: starts it, asks it, starts it again when it died. Imports no torch.
 
-grpc.aio does not run on trio, so grpcio's blocking calls run in a thread; a limiter of one token makes them
-take turns, and whichever thread holds the token owns the process.
+grpc.aio does not run on trio, so grpcio's blocking calls run in a thread; a lock makes them take turns, and
+whichever thread holds it owns the process. A limiter of one token would not do: on asyncio a caller that is
+cancelled gives its token back at once, while its thread still waits for the answer.
 """
 
 import json
@@ -46,6 +47,29 @@ _MAX_SOCKET_PATH = 80  # the kernel allows 107 bytes, of which a name of ours ta
 _T = TypeVar("_T", Done, Spec, Trained, Compared)
 
 
+class _Asking:
+    """A request under way; its caller may give it up at any moment, before it is sent, too."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.is_given_up = False
+        self._call: grpc.Future[bytes] | None = None
+
+    def send(self, call: "grpc.Future[bytes]") -> bytes:
+        """Its answer. Raises grpc.FutureCancelledError once it is given up."""
+        self._call = call
+        if self.is_given_up:  # asked after the assignment; else `give_up` sees the call
+            call.cancel()
+        return call.result()
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+        self.is_given_up = True
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+
 class LearnerProcess:
     """A learner in its own process; mirrors the port `learners.learner.Learner`.
 
@@ -60,10 +84,9 @@ class LearnerProcess:
         self._start = start
         self._process: Process | None = None
         self._starts = 0  # since the last answer
-        self._call: grpc.Future[bytes] | None = None
         self._adopts = True
         self._closing = threading.Event()
-        self._turn = anyio.CapacityLimiter(1)
+        self._turn = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -104,16 +127,19 @@ class LearnerProcess:
         if self._process is not None:
             self._process.kill()  # frees a thread that waits for an answer, so that the turn comes to us
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._end, limiter=self._turn)
+            await anyio.to_thread.run_sync(self._end_in_turn)
+
+    def _end_in_turn(self) -> None:
+        with self._turn:
+            self._end()
 
     async def _ask(self, request: Request, wanted: type[_T], deadline: float) -> _T:
-        exchange = partial(self._exchange, request, deadline)
+        asking = _Asking(request)
+        exchange = partial(self._exchange, asking, deadline)
         try:
-            answer = await anyio.to_thread.run_sync(exchange, abandon_on_cancel=True, limiter=self._turn)
+            answer = await anyio.to_thread.run_sync(exchange, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class():
-            call = self._call  # the thread may be done with it any moment
-            if call is not None:
-                call.cancel()
+            asking.give_up()
             raise
         if isinstance(answer, Fault):
             raise (BadWeights if answer.blames == "bad-weights" else LearnerError)(answer.message)
@@ -123,14 +149,20 @@ class LearnerProcess:
             )
         return answer
 
-    def _exchange(self, request: Request, deadline: float) -> channel.Answer:
+    def _exchange(self, asking: _Asking, deadline: float) -> channel.Answer:
         """One request and its answer, in a thread. Raises LearnerError when there is none."""
-        method, until = type(request).__name__, time.monotonic() + deadline
+        with self._turn:
+            if asking.is_given_up:
+                raise LearnerError("nobody waits for this any more")
+            return self._exchange_in_turn(asking, deadline)
+
+    def _exchange_in_turn(self, asking: _Asking, deadline: float) -> channel.Answer:
+        method, until = type(asking.request).__name__, time.monotonic() + deadline
         name = method.lower()
         process = self._running(name, until)
         try:
-            self._call = process.call(method, channel.encode(request), max(0.0, until - time.monotonic()))
-            answer = channel.ANSWER.validate_json(self._call.result())
+            call = process.call(method, channel.encode(asking.request), max(0.0, until - time.monotonic()))
+            answer = channel.ANSWER.validate_json(asking.send(call))
         except grpc.FutureCancelledError:
             raise LearnerError(f"{name} was cancelled") from None
         except grpc.RpcError as error:
@@ -140,8 +172,6 @@ class LearnerProcess:
             raise LearnerError(
                 f"the learner's answer to {name} is malformed: {fault.errors()[0]['msg']}"
             ) from None
-        finally:
-            self._call = None
         self._starts = 0
         return answer
 

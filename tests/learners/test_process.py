@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -223,6 +224,32 @@ def test_what_is_given_up_stops_early_and_the_same_process_goes_on(
             assert (await learner.describe()).name == "stub"
             assert learner.pid == pid
 
+    run(backend, scenario)
+
+
+@both_loops
+def test_what_is_given_up_while_it_is_sent_stops_too(
+    tmp_path: Path, pipe: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, given_up = Process.call, threading.Event()
+
+    def slow(process: Process, method: str, body: bytes, deadline: float) -> object:
+        future = sent(process, method, body, deadline)
+        if method == "Propose":
+            given_up.wait(PATIENCE)
+        return future
+
+    async def scenario() -> None:
+        async with opened(tmp_path) as learner:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_propose_and_be_cancelled, learner, tmp_path, "toil")
+                pid = await hanging(pipe)
+                tasks.cancel_scope.cancel()
+            given_up.set()
+            assert (await learner.describe()).name == "stub"
+            assert learner.pid == pid
+
+    monkeypatch.setattr(Process, "call", slow)
     run(backend, scenario)
 
 
