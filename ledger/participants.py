@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from ledger.book import Book
 from protocol.ids import AccountId, Tinybar
+from protocol.membership import standing_of
 from protocol.messages import Choice
 from protocol.state import ClosedRound, Ending, RunState
 
@@ -35,7 +36,7 @@ def participants(state: RunState, rounds: Sequence[ClosedRound], book: Book) -> 
             "member": place,
             "peer": member.peer,
             "account": member.account,
-            "standing": standing(state, place),
+            "standing": standing_of(state, place),
             **_turns(turns[place]),
             **_votes(cast[place]),
             "absences": absences[place],
@@ -45,22 +46,6 @@ def participants(state: RunState, rounds: Sequence[ClosedRound], book: Book) -> 
         }
         for place, member in enumerate(state.roster)
     ]
-
-
-def standing(state: RunState, place: int) -> str:
-    """How a member stands: active, inactive, short of stake, joining, leaving, left or expelled."""
-    seats = state.seats
-    if place in seats.expelled:
-        return "expelled"
-    if place in seats.joining:
-        return "joining"
-    if place in seats.vacant:
-        return "left"
-    if place in seats.leaving:
-        return "leaving"
-    if place not in state.staked:
-        return "short of stake"
-    return "inactive" if place in state.inactive else "active"
 
 
 def _turns(turns: Sequence[ClosedRound]) -> dict[str, Any]:

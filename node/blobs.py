@@ -133,11 +133,6 @@ class Blobs:
         """Digest of the list of a kept blob's pieces; None where there is but one. Raises KeyError."""
         return self._whole[digest].pieces.name
 
-    def size_of(self, digest: Digest) -> int | None:
-        """The size of a blob in bytes, or None when it is not here."""
-        path = self.path_of(digest)
-        return None if path is None else path.stat().st_size
-
     def put(self, data: bytes) -> Digest:
         """Keep bytes and return their name. Raises OSError."""
         digest = digest_of(data)

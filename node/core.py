@@ -76,9 +76,9 @@ class Drop:
     reason: str
 
 
-Effect = Train | Fetch | Score | Sign | Send | Adopt | Cosign
-"""What is done as `step` says it."""
-Command = Effect | Write | Admit | Drop
+Task = Train | Fetch | Score | Sign | Adopt | Cosign
+"""What takes a while, and is answered by an event."""
+Command = Task | Send | Write | Admit | Drop
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError, LearnerSpec
 from ledger.topic import TopicMessage
 from node.admission import check_honour, check_learner, check_run, has_left
-from node.core import Admit, Command, Core, Drop, Effect, Write, received, scored, signed
+from node.core import Admit, Command, Core, Drop, Task, Write, received, scored, signed
 from node.cosigner import see_through
 from node.fetching import fetch, remove
 from node.home import NodeError
@@ -247,7 +247,7 @@ class Driver:
 
     # ---- effects ----
 
-    async def _perform(self, effect: Effect) -> None:
+    async def _perform(self, effect: Task) -> None:
         match effect:
             case Train() | Score():
                 await self._learn(effect)
@@ -255,8 +255,6 @@ class Driver:
                 await self._fetch(effect)
             case Sign():
                 await self._speak(effect.body)
-            case Send():
-                self._send(effect)
             case Adopt():
                 await self._adopt(effect)
             case Cosign():

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from typing import Literal
 
 from protocol.errors import Ignore, Invalid
 from protocol.fields import Model
@@ -28,6 +29,10 @@ from protocol.signing import verify
 from protocol.state import RunState
 
 Signatures = Sequence[tuple[int, Signature]]
+
+
+Standing = Literal["active", "inactive", "short of stake", "joining", "leaving", "left", "expelled"]
+"""How a member can stand; `inactive` is who was left out because it was absent."""
 
 
 def join(state: RunState, record: JoinRecord) -> RunState:
@@ -97,6 +102,22 @@ def seat_anew(state: RunState, member: Member) -> RunState:
         ),
         money=replace(money, stakes=(*money.stakes, NOTHING)),
     )
+
+
+def standing_of(state: RunState, place: int) -> Standing:
+    """How the member at a place stands."""
+    seats = state.seats
+    if place in seats.expelled:
+        return "expelled"
+    if place in seats.joining:
+        return "joining"
+    if place in seats.vacant:
+        return "left"
+    if place in seats.leaving:
+        return "leaving"
+    if place not in state.staked:
+        return "short of stake"
+    return "inactive" if place in state.inactive else "active"
 
 
 def leave(state: RunState, record: LeaveRecord) -> RunState:

@@ -1,5 +1,6 @@
 """Money on the ledger as the fold is told of it: what a reader looks up, and what it found (SPEC.md, transfers)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -82,3 +83,16 @@ class Payout:
     """Who gets what, sorted by account, at most nine; empty for a rotation."""
     key: SharedKey | None = None
     """The treasury's next key, for a rotation; else None."""
+
+
+def matching(transfers: Iterable[Transfer], wanted: Lookup | None) -> tuple[Transfer, ...]:
+    """Those of a ledger's transfers that a lookup asks for, in their order."""
+    if wanted is None:
+        return ()
+    if isinstance(wanted, Named):
+        return tuple(each for each in transfers if each.id == wanted.id)[:1]
+    return tuple(
+        each
+        for each in transfers
+        if each.moved(wanted.account) < 0 and wanted.since <= each.time <= wanted.until
+    )

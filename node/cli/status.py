@@ -115,7 +115,7 @@ def place_of(status: Status) -> str:
     if place is None:
         return "" if status.node.state == "catching up" else ", not a member of the run"
     standing = next(each.standing for each in status.members if each.place == place)
-    return f", member {place}" + ("" if standing == "member" else f" ({standing})")
+    return f", member {place}" + ("" if standing == "active" else f" ({standing})")
 
 
 def round_line(status: Status) -> str:

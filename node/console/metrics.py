@@ -1,6 +1,7 @@
 """Metrics in Prometheus' text format: gauges read off the board at each scrape, and how long the learner takes."""
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -13,6 +14,7 @@ from node.console.schema import MemberFacts, MoneyFacts, OwnFacts, Status
 from node.net.transport import Connected, Disconnected
 from node.observer import Contacts
 from protocol.ids import Nanoseconds, Round
+from protocol.membership import Standing
 from protocol.view import Event, View
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -112,7 +114,7 @@ def _run_metrics(status: Status, healthy: bool) -> Iterator[Metric]:
 
 def _peer_metrics(members: tuple[MemberFacts, ...]) -> Iterator[Metric]:
     others = [member for member in members if not member.is_self]
-    standings = dict.fromkeys(("member", "inactive", "joining", "leaving", "left", "expelled"), 0)
+    standings = dict.fromkeys(get_args(Standing), 0)
     for member in members:
         standings[member.standing] += 1
     roster = GaugeMetricFamily("roundabout_members", "Members by standing.", labels=["standing"])

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from protocol.membership import Standing
+
 NodeState = Literal["catching up", "live", "ended"]
-Standing = Literal["member", "inactive", "joining", "leaving", "left", "expelled"]
 Phase = Literal["training", "fetching", "scoring", "voting", "consensus"]
 Doing = Literal[
     "catching up", "training", "fetching", "scoring", "training ahead", "waiting", "watching", "ended"

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.console.history import History
-from node.console.schema import MemberFacts, MoneyFacts, OwnFacts, Standing, TotalFacts
+from node.console.schema import MemberFacts, MoneyFacts, OwnFacts, TotalFacts
 from node.net.transport import Contact
 from protocol.ids import AccountId, PeerId
+from protocol.membership import standing_of
 from protocol.money import total_of
 from protocol.state import RunState
 
@@ -17,20 +18,6 @@ class Link:
 
     up: bool
     since_ms: int
-
-
-def standing_of(state: RunState, place: int) -> Standing:
-    """Whether the member at a place takes part."""
-    seats = state.seats
-    if place in seats.expelled:
-        return "expelled"
-    if place in seats.joining:
-        return "joining"
-    if place in seats.vacant:
-        return "left"
-    if place in seats.leaving:
-        return "leaving"
-    return "inactive" if place in state.inactive else "member"
 
 
 def members_of(

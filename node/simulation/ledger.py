@@ -12,7 +12,7 @@ from protocol.parse import parse_record
 from protocol.records import Stamp
 from protocol.settlement import EXPIRY_MARGIN
 from protocol.state import RunState
-from protocol.transfers import SCHEDULED, Lookup, Named, Payout, TransactionId, Transfer
+from protocol.transfers import SCHEDULED, Payout, TransactionId, Transfer, matching
 from protocol.view import Cosign, Executed
 
 FEE = Tinybar(1_000)
@@ -55,20 +55,9 @@ class Ledger:
         if not names_transfer(raw):
             return ()
         try:
-            return self._find(lookup(state, parse_record(raw), stamp))
+            return matching(self.transfers, lookup(state, parse_record(raw), stamp))
         except ProtocolError:
             return ()
-
-    def _find(self, wanted: Lookup | None) -> tuple[Transfer, ...]:
-        if wanted is None:
-            return ()
-        if isinstance(wanted, Named):
-            return tuple(each for each in self.transfers if each.id == wanted.id)[:1]
-        return tuple(
-            each
-            for each in self.transfers
-            if each.moved(wanted.account) < 0 and wanted.since <= each.time <= wanted.until
-        )
 
     def sign(self, signer: int, effect: Cosign, required: int, now: int) -> None:
         """Add a signature to a payment; the last that is needed executes it, in vain or not, or it gets lost."""

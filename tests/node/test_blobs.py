@@ -26,7 +26,6 @@ def test_what_is_put_is_there_under_its_digest(tmp_path: Path, data: list[bytes]
         path = blobs.path_of(digest)
         assert path is not None
         assert path.read_bytes() == blob
-        assert blobs.size_of(digest) == len(blob)
         assert blobs.verify(digest)
     again = Blobs(tmp_path / "blobs")
     assert all(again.verify(digest_of(blob)) for blob in data)
@@ -39,7 +38,6 @@ def test_an_unknown_digest_is_not_there(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     digest = digest_of(b"unknown")
     assert blobs.path_of(digest) is None
-    assert blobs.size_of(digest) is None
     assert not blobs.verify(digest)
     blobs.discard(digest)
 

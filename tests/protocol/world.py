@@ -51,7 +51,7 @@ from protocol.records import (
 )
 from protocol.signing import sign
 from protocol.state import OpenRound, RunState
-from protocol.transfers import SCHEDULED, Lookup, Named, TransactionId, Transfer
+from protocol.transfers import SCHEDULED, Lookup, TransactionId, Transfer, matching
 
 TOPIC = TopicId("0.0.1001")
 TREASURY = AccountId("0.0.1002")
@@ -143,15 +143,7 @@ class Ledger:
 
     def find(self, wanted: Lookup | None) -> tuple[Transfer, ...]:
         """What a lookup gives."""
-        if wanted is None:
-            return ()
-        if isinstance(wanted, Named):
-            return tuple(each for each in self.transfers if each.id == wanted.id)[:1]
-        return tuple(
-            each
-            for each in self.transfers
-            if each.moved(wanted.account) < 0 and wanted.since <= each.time <= wanted.until
-        )
+        return matching(self.transfers, wanted)
 
     def found(self, state: RunState | None, raw: bytes, stamp: Stamp) -> tuple[Transfer, ...]:
         """What a reader hands the fold with a message."""

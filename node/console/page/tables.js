@@ -70,14 +70,14 @@ export function members({ members: all, money }, now) {
       [each.last_vote ? vote(each.last_vote) : "–"], [each.last_round === null ? "–" : String(each.last_round)],
       [`${each.accepted} / ${each.proposals}`], [String(each.votes)], ...(paid ? [[hbar(each.earned)]] : []),
     ];
-    return el("tr", { class: each.standing === "member" ? null : "out" },
+    return el("tr", { class: each.standing === "active" ? null : "out" },
       ...cells.map((cell, index) => el(index ? "td" : "th", { "data-label": heads[index], scope: index ? null : "row" }, ...cell.filter(Boolean))));
   });
   return table(heads, rows);
 }
 
 function standing(each) {
-  return each.standing === "member" ? null : el("small", { class: "tag" }, each.standing);
+  return each.standing === "active" ? null : el("small", { class: "tag" }, each.standing);
 }
 
 function link(each, now) {
