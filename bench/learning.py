@@ -17,7 +17,7 @@ from pathlib import Path
 
 from learners import weights
 from learners.driving.family import FAMILIES
-from learners.driving.learner import DrivingLearner
+from learners.driving.learner import driving_learner
 from learners.driving.policy import policy_of
 from learners.driving.rollout import by_sight
 from learners.driving.score import held_out, lap_success
@@ -60,7 +60,7 @@ def experiment(arguments: argparse.Namespace, folder: Path) -> dict[str, object]
     began = time.perf_counter()
     common = {"labels_per_turn": arguments.labels, **json.loads(arguments.options)}
     peers = {
-        name: DrivingLearner({"family": name, "seed": arguments.seed * 5 + index, **common}, folder / name)
+        name: driving_learner({"family": name, "seed": arguments.seed * 5 + index, **common}, folder / name)
         for index, name in enumerate(NAMES)
     }
     fresh = held_out(list(FAMILIES.values()), arguments.tracks)
@@ -109,7 +109,7 @@ def _is_accepted(found: list[Comparison], rules: Params) -> bool:
 
 def _alone(name: str, arguments: argparse.Namespace, common: dict[str, object], folder: Path) -> Path:
     options = {"family": name, "seed": arguments.seed * 5 + NAMES.index(name), **common}
-    learner = DrivingLearner(options, folder / f"alone-{name}")
+    learner = driving_learner(options, folder / f"alone-{name}")
     head = folder / "initial"
     for number in range(1, arguments.rounds // len(NAMES) + 1):
         candidate = folder / f"alone-{name}-{number}"

@@ -16,7 +16,6 @@ MAX_STEERING = 0.5
 STEERING_RATE = 1.5
 """Radians per second."""
 MAX_SPEED = 25.0
-FRICTION = 0.9
 GRAVITY = 9.81
 
 _ACCELERATION = 4.0
@@ -92,7 +91,8 @@ def step(lanes: Lanes, tracks: Tracks, actions: Floats) -> Lanes:
     throttle = command[:, 1]
     push = np.where(throttle > 0, throttle * _ACCELERATION, throttle * _BRAKING) - _DRAG * lanes.speed
     speed = (lanes.speed + push * STEP_SECONDS).clip(0, MAX_SPEED)
-    grip = FRICTION * GRAVITY / speed.clip(1.0, None)  # the tyres allow no faster turn: the car runs wide
+    # The tyres allow no faster turn: the car runs wide.
+    grip = tracks.friction[lanes.track] * GRAVITY / speed.clip(1.0, None)
     turn = (speed * np.tan(steering) / WHEELBASE).clip(-grip, grip)
     heading = lanes.heading + turn * STEP_SECONDS
     x = lanes.x + speed * np.cos(heading) * STEP_SECONDS

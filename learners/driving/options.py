@@ -22,25 +22,31 @@ class FamilyNumbers(BaseModel):
     harmonics: Annotated[int, Field(ge=1, le=20)]
     amplitude: Annotated[float, Field(ge=0, le=1)]
     half_width: tuple[_Metres, _Metres]
+    friction: Annotated[float, Field(ge=0.1, le=2.0)] = 0.9
 
 
-class DrivingOptions(BaseModel):
-    """The options of one peer; only `hidden` has to agree with the other peers'."""
+class Learning(BaseModel):
+    """How one peer learns, whatever it drives in; only `hidden` has to agree with the other peers'."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
+    seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
+    """Of all that is private and random: roads, starts, batches."""
+    labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Units of each hidden layer."""
+
+
+class DrivingOptions(Learning):
+    """The options of one peer in the track world."""
+
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
-    seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
-    """Of all that is private and random: tracks, starts, batches."""
-    labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
     validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4
     """Laps on each validation track, from different places."""
-    train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
-    hidden: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Units of each hidden layer."""
 
     @field_validator("family")
     @classmethod
@@ -54,7 +60,9 @@ class DrivingOptions(BaseModel):
         if isinstance(self.family, str):
             return FAMILIES[self.family]
         numbers = self.family
-        return Family("own", numbers.radius, numbers.harmonics, numbers.amplitude, numbers.half_width)
+        return Family(
+            "own", numbers.radius, numbers.harmonics, numbers.amplitude, numbers.half_width, numbers.friction
+        )
 
 
 def parse_options(options: Mapping[str, object]) -> DrivingOptions:

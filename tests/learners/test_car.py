@@ -87,6 +87,7 @@ def _straight(half_width: float) -> Tracks:
         spacing=np.array([2.0], np.float32),
         half_width=np.array([half_width], np.float32),
         length=np.array([2.0 * POINTS], np.float32),
+        friction=np.array([0.9], np.float32),
         border_x=np.stack([along[::2], along[::2]])[None],
         border_y=np.stack([edge, -edge])[None],
     )

@@ -16,11 +16,11 @@ from learners.driving.dagger import Schedule, collect, fit
 from learners.driving.dataset import EMPTY, Dataset, Demonstrations
 from learners.driving.evaluate import measure
 from learners.driving.family import FAMILIES
-from learners.driving.learner import DrivingLearner
-from learners.driving.policy import act, initial_weights, policy_of
+from learners.driving.learner import DrivingLearner, driving_learner
+from learners.driving.policy import act, initial_weights, policy_of, tensor_specs
 from learners.driving.referee import answer
 from learners.driving.rehearsal import rehearse
-from learners.driving.score import drive
+from learners.driving.rollout import by_sight, laps
 from learners.driving.track import make_tracks, stack, training_seeds
 from learners.learner import BadWeights, LearnerError
 from learners.paired import paired
@@ -50,7 +50,7 @@ def _turns(learner: DrivingLearner, folder: Path, count: int) -> list[Path]:
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[DrivingLearner, list[Path]]:
     """A learner after four turns alone, and its weights after each."""
     folder = tmp_path_factory.mktemp("taught")
-    learner = DrivingLearner(OPTIONS, folder)
+    learner = driving_learner(OPTIONS, folder)
     return learner, _turns(learner, folder, 4)
 
 
@@ -72,7 +72,7 @@ def test_the_head_rehearses_the_laps_it_completes_and_no_others(
     seen = rehearse(head, seed=1)
     assert 0 < len(seen) <= 2000
     assert np.allclose(head(seen.observations), seen.actions, atol=1e-5)
-    assert len(rehearse(policy_of(initial_weights(64)), seed=1)) == 0
+    assert len(rehearse(policy_of(initial_weights(tensor_specs(64))), seed=1)) == 0
 
 
 def test_rehearsal_keeps_a_candidate_near_the_head(taught: tuple[DrivingLearner, list[Path]]) -> None:
@@ -89,9 +89,9 @@ def test_rehearsal_keeps_a_candidate_near_the_head(taught: tuple[DrivingLearner,
 
 
 def test_the_same_seeds_give_the_same_blobs(tmp_path: Path) -> None:
-    one = _turns(DrivingLearner(OPTIONS, tmp_path / "a"), tmp_path / "a", 2)
-    other = _turns(DrivingLearner(OPTIONS, tmp_path / "b"), tmp_path / "b", 2)
-    third = _turns(DrivingLearner({**OPTIONS, "seed": 2}, tmp_path / "c"), tmp_path / "c", 1)
+    one = _turns(driving_learner(OPTIONS, tmp_path / "a"), tmp_path / "a", 2)
+    other = _turns(driving_learner(OPTIONS, tmp_path / "b"), tmp_path / "b", 2)
+    third = _turns(driving_learner({**OPTIONS, "seed": 2}, tmp_path / "c"), tmp_path / "c", 1)
     assert [blob.read_bytes() for blob in one] == [blob.read_bytes() for blob in other]
     assert one[0].read_bytes() == third[0].read_bytes()
     assert one[1].read_bytes() != third[1].read_bytes()
@@ -99,8 +99,8 @@ def test_the_same_seeds_give_the_same_blobs(tmp_path: Path) -> None:
 
 def test_a_turn_taken_again_reuses_its_labels(tmp_path: Path) -> None:
     options = {**OPTIONS, "train_steps": 5}
-    blobs = _turns(DrivingLearner(options, tmp_path), tmp_path, 2)
-    again = DrivingLearner(options, tmp_path)  # after a crash
+    blobs = _turns(driving_learner(options, tmp_path), tmp_path, 2)
+    again = driving_learner(options, tmp_path)  # after a crash
     training = again.propose(blobs[1], Round(2), tmp_path / "again")
     assert (training.labels, training.labels_total) == (250, 500)
     assert (tmp_path / "again").read_bytes() == blobs[2].read_bytes()
@@ -108,8 +108,8 @@ def test_a_turn_taken_again_reuses_its_labels(tmp_path: Path) -> None:
 
 
 def test_identical_weights_gain_exactly_nothing() -> None:
-    head = _noisy(initial_weights(16), 1)
-    seen = paired(drive(head, TRACKS, seed=3, starts=3), drive(head, TRACKS, seed=3, starts=3))
+    head = _noisy(initial_weights(tensor_specs(16)), 1)
+    seen = paired(*(laps(by_sight(policy_of(head)), TRACKS, 3, 3) for _ in range(2)))
     assert (seen.gain, seen.error, seen.samples) == (0, 0, 18)
     assert seen.head == seen.candidate
 
@@ -131,7 +131,7 @@ def _noisy(head: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
 
 def test_collecting_labels_exactly_the_budget_with_the_experts_actions() -> None:
     for labels in (1, 7, 250):
-        seen = collect(policy_of(initial_weights(16)), TRACKS, labels, seed=4)
+        seen = collect(policy_of(initial_weights(tensor_specs(16))), TRACKS, labels, seed=4)
         assert seen.observations.shape == (labels, 15)
         assert seen.actions.shape == (labels, 2)
         assert np.abs(seen.actions).max() <= 1
@@ -139,7 +139,7 @@ def test_collecting_labels_exactly_the_budget_with_the_experts_actions() -> None
 
 
 def test_the_policy_is_the_perceptron_it_says() -> None:
-    head = _noisy(initial_weights(5), 2)
+    head = _noisy(initial_weights(tensor_specs(5)), 2)
     seen = np.linspace(-1, 1, 15, dtype=np.float32)
     layer = seen
     for index in range(3):
@@ -203,22 +203,22 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 )
 def test_options_are_refused_in_one_line(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(LearnerError, match=message) as caught:
-        DrivingLearner({**OPTIONS, **change}, tmp_path)
+        driving_learner({**OPTIONS, **change}, tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_family_may_be_given_by_its_numbers(tmp_path: Path) -> None:
     own = {"radius": [50, 60], "harmonics": 4, "amplitude": 0.2, "half_width": [3, 4]}
-    learner = DrivingLearner({**OPTIONS, "family": own}, tmp_path)
-    named = DrivingLearner(OPTIONS, tmp_path)
+    learner = driving_learner({**OPTIONS, "family": own}, tmp_path)
+    named = driving_learner(OPTIONS, tmp_path)
     assert learner.describe() == named.describe()  # the family is nobody's business
 
 
 def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> None:
-    learner = DrivingLearner(OPTIONS, tmp_path)
+    learner = driving_learner(OPTIONS, tmp_path)
     good, bad = tmp_path / "good", tmp_path / "bad"
     learner.initial(good)
-    bad.write_bytes(weights.dump(initial_weights(8)))
+    bad.write_bytes(weights.dump(initial_weights(tensor_specs(8))))
     for refused in (
         lambda: learner.score(good, bad, Round(1)),
         lambda: learner.score(bad, good, Round(1)),
@@ -230,20 +230,20 @@ def test_malformed_weights_are_refused_wherever_they_come_in(tmp_path: Path) -> 
 
 def test_a_lone_peer_is_the_same_learner_without_the_others(tmp_path: Path) -> None:
     options = {**OPTIONS, "train_steps": 20}
-    blobs = _turns(DrivingLearner(options, tmp_path / "peer"), tmp_path, 3)
+    blobs = _turns(driving_learner(options, tmp_path / "peer"), tmp_path, 3)
     train_alone(options, 3, tmp_path / "alone", tmp_path / "final")
     assert (tmp_path / "final").read_bytes() == blobs[-1].read_bytes()
 
 
 def test_evaluation_reports_each_family(tmp_path: Path) -> None:
-    DrivingLearner(OPTIONS, tmp_path).initial(tmp_path / "blob")
+    driving_learner(OPTIONS, tmp_path).initial(tmp_path / "blob")
     assert measure(tmp_path / "blob", 3) == dict.fromkeys(FAMILIES, 0.0)
     with pytest.raises(BadWeights):
         measure(tmp_path / "blob", 3, hidden=32)
 
 
 def test_the_referee_answers_each_line_or_says_why_not(tmp_path: Path) -> None:
-    DrivingLearner(OPTIONS, tmp_path).initial(tmp_path / "blob")
+    driving_learner(OPTIONS, tmp_path).initial(tmp_path / "blob")
     asked = {"weights": str(tmp_path / "blob"), "tracks": 2}
     assert answer(json.dumps(asked)) == {"lap_success": dict.fromkeys(FAMILIES, 0.0)}
     for wrong in (

@@ -26,7 +26,7 @@ from protocol.ids import Round
 
 ROOT = Path(__file__).parents[2]
 STUB = "tests.learners.stub:Stub"
-DRIVING = "learners.driving.learner:DrivingLearner"
+DRIVING = "learners.driving.learner:driving_learner"
 PATIENCE = 60.0
 
 both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -354,7 +354,7 @@ def test_a_learner_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
     point = importlib.metadata.EntryPoint("driving", DRIVING, "roundabout.learners")
     points = importlib.metadata.EntryPoints([point])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **wanted: points.select(**wanted))
-    assert getattr(find_learner("driving"), "__name__", "") == "DrivingLearner"
+    assert getattr(find_learner("driving"), "__name__", "") == "driving_learner"
     with pytest.raises(LearnerError, match=r"there is no learner named 'flying'; known: .*driving"):
         find_learner("flying")
 

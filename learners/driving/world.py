@@ -1,0 +1,64 @@
+"""Where a policy drives, is shown what to do, and is judged: what the learner needs to know of a simulator."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learners.driving.dagger import collect
+from learners.driving.dataset import Demonstrations
+from learners.driving.options import DrivingOptions
+from learners.driving.rays import OBSERVATION
+from learners.driving.rehearsal import rehearse
+from learners.driving.rollout import Policy, by_sight, laps
+from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
+
+Laps = NDArray[np.float64]
+"""One number a lap in [0, 1], 1 for a completed one; the same laps in the same order for every policy."""
+
+_VALIDATION_START = 1
+
+
+class World(Protocol):
+    """A peer's private roads, and the public ones beside them."""
+
+    observation: int
+    """How many numbers a policy sees."""
+    scorer: str
+    """The name of the score and its version; part of the public spec."""
+
+    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+        """States to which driving on private roads led, labelled by the expert; None lets the expert drive."""
+
+    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
+        """What a policy does where it does well on public roads; maybe nothing."""
+
+    def laps(self, policy: Policy) -> Laps:
+        """How well a policy drives on the private validation roads."""
+
+
+class TrackWorld:
+    """The embedded track world; implements `World`."""
+
+    observation = OBSERVATION
+    scorer = "lap-progress/1"
+    """The score of a lap is its progress; see `rollout.laps`."""
+
+    def __init__(self, options: DrivingOptions) -> None:
+        """Make the private tracks. Raises LearnerError."""
+        family, seed = options.track_family(), options.seed
+        self._training = stack(make_tracks(training_seeds(seed, options.train_tracks), family))
+        self._validation = stack(make_tracks(validation_seeds(seed, options.validation_tracks), family))
+        self._starts = options.validation_starts
+
+    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+        """See `dagger.collect`."""
+        return collect(policy, self._training, labels, seed)
+
+    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
+        """See `rehearsal.rehearse`."""
+        return rehearse(policy, seed)
+
+    def laps(self, policy: Policy) -> Laps:
+        """The progress of each lap: (starts * tracks,)."""
+        return laps(by_sight(policy), self._validation, _VALIDATION_START, self._starts)
