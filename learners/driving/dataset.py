@@ -1,5 +1,6 @@
 """A peer's demonstrations on disk: one file a round, written whole, never changed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import torch
 
 from learners import weights
+from learners.driving.car import Bools
 from learners.driving.policy import ACTIONS
 from learners.driving.rays import OBSERVATION
-from learners.driving.track import Floats
+from learners.driving.track import Floats, Ints
 from learners.files import write_whole
 from learners.learner import BadWeights, LearnerError, TensorSpec
 from protocol.ids import Round
@@ -23,12 +25,32 @@ class Demonstrations:
     """(labels, 15)."""
     actions: Floats
     """(labels, 2)."""
+    interventions: Bools
+    """(labels,): whether the expert had taken the wheel from the policy, rather than was asked."""
 
     def __len__(self) -> int:
         return len(self.observations)
 
+    def at(self, rows: Ints) -> "Demonstrations":
+        """Only these rows, in their order."""
+        return Demonstrations(self.observations[rows], self.actions[rows], self.interventions[rows])
 
-EMPTY = Demonstrations(np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32))
+
+def labelled(observations: Floats, actions: Floats) -> Demonstrations:
+    """States for which the expert was asked what it would do, while another drove."""
+    return Demonstrations(observations, actions, np.zeros(len(observations), np.bool_))
+
+
+def joined(parts: Sequence[Demonstrations]) -> Demonstrations:
+    """One after the other; one part at least."""
+    return Demonstrations(
+        np.concatenate([part.observations for part in parts]),
+        np.concatenate([part.actions for part in parts]),
+        np.concatenate([part.interventions for part in parts]),
+    )
+
+
+EMPTY = labelled(np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32))
 
 
 class Dataset:
@@ -57,11 +79,7 @@ class Dataset:
 
     def all(self) -> Demonstrations:
         """Everything, in order of rounds, so that a restart trains on the same sequence."""
-        turns = [self._rounds[round] for round in sorted(self._rounds)] or [EMPTY]
-        return Demonstrations(
-            np.concatenate([turn.observations for turn in turns]),
-            np.concatenate([turn.actions for turn in turns]),
-        )
+        return joined([self._rounds[round] for round in sorted(self._rounds)] or [EMPTY])
 
     def __len__(self) -> int:
         return sum(len(turn) for turn in self._rounds.values())
@@ -87,5 +105,5 @@ def _read(path: Path) -> Demonstrations:
             found = weights.load_tensors(path, specs)
         except BadWeights:
             continue
-        return Demonstrations(found["observations"].numpy(), found["actions"].numpy())
+        return labelled(found["observations"].numpy(), found["actions"].numpy())
     raise LearnerError(f"{path} is damaged; restore it from a backup, or delete it and lose its labels")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -10,6 +10,7 @@ from learners.driving.family import FAMILIES, Family
 from learners.driving.track import MAX_PEER, MAX_TRACKS
 from learners.learner import LearnerError
 
+Asking = Literal["drawn", "doubt", "gated", "mixed"]
 _Metres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -33,6 +34,9 @@ class Learning(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
     """Of all that is private and random: roads, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    ask: Asking = "drawn"
+    """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
+    doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""

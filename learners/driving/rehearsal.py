@@ -8,7 +8,7 @@ and the tracks say nothing about anybody's private ones.
 import numpy as np
 
 from learners.driving import car
-from learners.driving.dataset import EMPTY, Demonstrations
+from learners.driving.dataset import EMPTY, Demonstrations, labelled
 from learners.driving.family import PROVING_GROUND
 from learners.driving.rays import observe
 from learners.driving.rollout import Policy
@@ -44,4 +44,4 @@ def rehearse(policy: Policy, seed: int) -> Demonstrations:
     if not len(states):
         return EMPTY
     chosen = rng.choice(states, min(STATES, len(states)), replace=False)
-    return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
+    return labelled(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])

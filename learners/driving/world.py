@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.driving.dagger import collect
+from learners.driving.asking import ask
 from learners.driving.dataset import Demonstrations
 from learners.driving.options import DrivingOptions
 from learners.driving.rays import OBSERVATION
@@ -27,8 +27,11 @@ class World(Protocol):
     scorer: str
     """The name of the score and its version; part of the public spec."""
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
-        """States to which driving on private roads led, labelled by the expert; None lets the expert drive."""
+    def collect(self, policy: Policy | None, labels: int, seed: int, known: Demonstrations) -> Demonstrations:
+        """States to which driving on private roads led, labelled by the expert; None lets the expert drive.
+
+        known: all labels so far. At most `labels`, fewer where the policy needs no more.
+        """
 
     def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
         """What a policy does where it does well on public roads; maybe nothing."""
@@ -50,10 +53,11 @@ class TrackWorld:
         self._training = stack(make_tracks(training_seeds(seed, options.train_tracks), family))
         self._validation = stack(make_tracks(validation_seeds(seed, options.validation_tracks), family))
         self._starts = options.validation_starts
+        self._ask = options.ask
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
-        """See `dagger.collect`."""
-        return collect(policy, self._training, labels, seed)
+    def collect(self, policy: Policy | None, labels: int, seed: int, known: Demonstrations) -> Demonstrations:
+        """See `asking.ask`."""
+        return ask(self._ask, policy, self._training, labels, seed, known)
 
     def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
         """See `rehearsal.rehearse`."""

@@ -13,7 +13,7 @@ from learners import weights
 from learners.driving import car, env
 from learners.driving.alone import train_alone
 from learners.driving.dagger import Schedule, collect, fit
-from learners.driving.dataset import EMPTY, Dataset, Demonstrations
+from learners.driving.dataset import EMPTY, Dataset, Demonstrations, labelled
 from learners.driving.evaluate import measure
 from learners.driving.family import FAMILIES
 from learners.driving.learner import DrivingLearner, driving_learner
@@ -149,7 +149,7 @@ def test_the_policy_is_the_perceptron_it_says() -> None:
 
 
 def _demonstrations(labels: int, value: float) -> Demonstrations:
-    return Demonstrations(np.full((labels, 15), value, np.float32), np.full((labels, 2), value, np.float32))
+    return labelled(np.full((labels, 15), value, np.float32), np.full((labels, 2), value, np.float32))
 
 
 @pytest.mark.parametrize("labels", [1, 9, 10, 99, 1000, 12345])
