@@ -111,7 +111,7 @@ class DrivingLearner:
 
 
 def _worth(head: Laps, update: Laps) -> int:
-    """What an update is worth, ppm: how much further it came, less what may be chance; nothing where it taught nothing."""
+    """What an update is worth, ppm: how much further it came, less what may be chance; nothing without a lap."""
     if not (update == 1).any():
         return 0
     found = paired(head, update)
