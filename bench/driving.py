@@ -61,6 +61,8 @@ class Task:
     rounds: int
     tracks: int
     """Held-out tracks of each family."""
+    approval: int
+    """Ppm of the decisive votes that a candidate needs, by our rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ class Pooled:
             np.concatenate([part.actions for part in parts]),
         )
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """Nothing: who has everybody's data unlearns nothing."""
-        return Drives(np.zeros((len(policies), 1)), EMPTY)
+        return Drives(np.zeros((len(teachers), 1)), EMPTY)
 
     def laps(self, policy: Policy) -> Laps:
         """Nobody votes."""
@@ -118,9 +120,9 @@ class Pooled:
 class Forgetful(TrackWorld):
     """Private roads without any public ones beside them, as the other rows have it."""
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """Nothing."""
-        return Drives(np.zeros((len(policies), 1)), EMPTY)
+        return Drives(np.zeros((len(teachers), 1)), EMPTY)
 
 
 def main() -> None:
@@ -135,6 +137,9 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=5000, help="expert labels in all")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--tracks", type=int, default=100, help="held-out tracks of each family")
+    parser.add_argument(
+        "--approval", type=int, default=500_000, help="ppm of the decisive votes, by our rule"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -157,7 +162,14 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
             orders = ("drawn",) if row in ("alone", "pooled", "fedavg") else arguments.orders.split(",")
             for order in orders:
                 yield Task(
-                    row, arguments.peers, seed, order, arguments.labels, arguments.rounds, arguments.tracks
+                    row,
+                    arguments.peers,
+                    seed,
+                    order,
+                    arguments.labels,
+                    arguments.rounds,
+                    arguments.tracks,
+                    arguments.approval,
                 )
 
 
@@ -268,7 +280,8 @@ def ours(task: Task, folder: Path) -> Result:
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
     # The order is drawn from the hashes of the records: other seeds, other orders.
-    run = Collective(peers, folder, order=order[task.order], params={"max_rounds": 10_000 + task.seed})
+    params = {"max_rounds": 10_000 + task.seed, "approval": task.approval}
+    run = Collective(peers, folder, order=order[task.order], params=params)
     run.play(task.rounds)
     said = " ".join(f"{each.proposer}{'+' if each.ending == 'accepted' else '-'}" for each in run.played)
     return _measured(
