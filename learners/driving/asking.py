@@ -14,13 +14,14 @@ def ask(
 ) -> Demonstrations:
     """The labels of one turn, at most `labels`, of which only "gated" asks for fewer.
 
-    policy: who drives; None, or nothing known yet, lets the expert drive. known: all labels so far.
+    policy: who drives; None lets the expert drive, however it is asked. known: all labels so far; as long as there
+    are none, nothing can be doubted and states are drawn.
     """
-    if policy is None or not len(known):
+    if policy is None:
         return collect(None, tracks, labels, seed)
     if asking == "gated":
         return collect_gated(policy, RuleGate(), tracks, labels, seed)
-    if asking == "doubt":
+    if asking == "doubt" and len(known):
         return collect_by_doubt(policy, fit_ensemble(known, seed), tracks, labels, seed)
     if asking == "mixed":
         corrections = collect_gated(policy, RuleGate(), tracks, labels // 2, seed)

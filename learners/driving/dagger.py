@@ -8,7 +8,7 @@ import torch
 
 from learners.adam import Adam
 from learners.driving import car, expert
-from learners.driving.dataset import Demonstrations, labelled
+from learners.driving.dataset import Demonstrations
 from learners.driving.policy import Weights, act
 from learners.driving.rays import observe
 from learners.driving.rollout import Policy
@@ -59,7 +59,7 @@ def drive(policy: Policy | None, tracks: Tracks, steps: int, rng: np.random.Gene
         actions.append(wanted)
         lanes = car.step(lanes, tracks, wanted if policy is None else policy(seen))
         lanes, _ = car.restarted(lanes, tracks, rng)
-    return labelled(np.concatenate(observations), np.concatenate(actions))
+    return Demonstrations(np.concatenate(observations), np.concatenate(actions))
 
 
 _ASK = 64

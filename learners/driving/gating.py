@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from learners.driving import car, expert
-from learners.driving.car import Bools, Lanes
+from learners.driving.car import Lanes
 from learners.driving.dataset import Demonstrations
 from learners.driving.doubt import Ensemble
 from learners.driving.rays import observe
 from learners.driving.rollout import Policy
-from learners.driving.track import Floats, Tracks
+from learners.driving.track import Bools, Floats, Tracks
 
 LANES = 8
 """Cars that drive side by side."""

@@ -1,15 +1,16 @@
 """Where a policy drives, is shown what to do, and is judged: what the learner needs to know of a simulator."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learners.driving.asking import ask
-from learners.driving.dataset import Demonstrations
+from learners.driving.dataset import EMPTY, Demonstrations
 from learners.driving.options import DrivingOptions
 from learners.driving.rays import OBSERVATION
-from learners.driving.rehearsal import rehearse
+from learners.driving.rehearsal import Drives, rehearse
 from learners.driving.rollout import Policy, by_sight, laps
 from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
 
@@ -27,14 +28,16 @@ class World(Protocol):
     scorer: str
     """The name of the score and its version; part of the public spec."""
 
-    def collect(self, policy: Policy | None, labels: int, seed: int, known: Demonstrations) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """States to which driving on private roads led, labelled by the expert; None lets the expert drive.
 
         known: all labels so far. At most `labels`, fewer where the policy needs no more.
         """
 
-    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
-        """What a policy does where it does well on public roads; maybe nothing."""
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
+        """What policies do where they do well on public roads, all on the same ones; who is watched teaches nothing."""
 
     def laps(self, policy: Policy) -> Laps:
         """How well a policy drives on the private validation roads."""
@@ -55,13 +58,15 @@ class TrackWorld:
         self._starts = options.validation_starts
         self._ask = options.ask
 
-    def collect(self, policy: Policy | None, labels: int, seed: int, known: Demonstrations) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """See `asking.ask`."""
         return ask(self._ask, policy, self._training, labels, seed, known)
 
-    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `rehearsal.rehearse`."""
-        return rehearse(policy, seed)
+        return rehearse(teachers, seed, watched)
 
     def laps(self, policy: Policy) -> Laps:
         """The progress of each lap: (starts * tracks,)."""

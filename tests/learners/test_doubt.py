@@ -60,7 +60,7 @@ def test_doubt_asks_for_the_budget_and_pays_for_no_state_twice(labels: int) -> N
     again = collect_by_doubt(POLICY, ensemble, TRACKS["medium"], labels, seed=8)
     assert len(seen) == labels == len(np.unique(seen.observations, axis=0))
     assert np.array_equal(seen.observations, again.observations)
-    assert not seen.interventions.any()
+    assert not seen.taken_over().any()
 
 
 def test_labels_go_where_the_doubt_is_and_some_elsewhere() -> None:
@@ -82,9 +82,10 @@ def test_the_first_labels_are_the_experts_driving_however_they_are_asked_for() -
     tracks, known = TRACKS["medium"], collect(None, TRACKS["medium"], 50, seed=11)
     expected = collect(None, tracks, 50, seed=12)
     for way in WAYS:
-        for first in (ask(way, None, tracks, 50, 12, known), ask(way, _silly, tracks, 50, 12, EMPTY)):
-            assert np.array_equal(first.observations, expected.observations)
+        assert np.array_equal(ask(way, None, tracks, 50, 12, known).observations, expected.observations)
+    drawn, undoubted = (ask(way, _silly, tracks, 50, 12, EMPTY) for way in ("drawn", "doubt"))
+    assert np.array_equal(drawn.observations, undoubted.observations)
     ways = {way: ask(way, _silly, tracks, 50, 12, known) for way in WAYS}
-    shares = {way: float(found.interventions.mean()) for way, found in ways.items()}
+    shares = {way: float(found.taken_over().mean()) for way, found in ways.items()}
     assert shares == {"drawn": 0.0, "doubt": 0.0, "gated": 1.0, "mixed": 0.5}
     assert {len(found) for found in ways.values()} == {50}

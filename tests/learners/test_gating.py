@@ -1,6 +1,7 @@
 """The expert takes over in time, hands back when all is well, and nothing else is recorded."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learners.driving import car, expert, gating
-from learners.driving.car import Bools, Lanes
+from learners.driving.car import Lanes
 from learners.driving.dagger import collect
+from learners.driving.dataset import Dataset
 from learners.driving.doubt import fit_ensemble
 from learners.driving.family import FAMILIES
 from learners.driving.gating import DoubtGate, Gate, Moment, RuleGate, askew, collect_gated, doubt_gate
+from learners.driving.learner import driving_learner
 from learners.driving.rays import observe
-from learners.driving.track import Floats, make_tracks, stack
+from learners.driving.track import Bools, Floats, make_tracks, stack
+from protocol.ids import Round
 
 TRACKS = stack(make_tracks(range(4), FAMILIES["medium"]))
 LANES = 32
@@ -125,7 +129,7 @@ def test_every_recorded_frame_is_the_experts(labels: int) -> None:
     watched = Watched(RuleGate())
     seen = collect_gated(straight_on, watched, TRACKS, labels, seed=3)
     assert len(seen) == labels
-    assert seen.interventions.all()
+    assert seen.taken_over().all()
     under = {
         (o.tobytes(), a.tobytes())
         for now, closed in watched.said
@@ -183,3 +187,21 @@ def test_a_gate_of_doubt_closes_above_one_threshold_and_opens_below_another() ->
     found = doubt_gate(ensemble, known)
     assert found.opens < found.closes
     assert 0.05 < (ensemble.doubt(known.observations) > found.closes).mean() < 0.15
+
+
+def test_a_turn_may_need_no_labels_and_each_keeps_who_drove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"family": "medium", "seed": 1, "labels_per_turn": 40, "train_steps": 5, "ask": "gated"}
+    learner = driving_learner(options, tmp_path / "peer")
+    blobs = [tmp_path / str(turn) for turn in range(5)]
+    learner.initial(blobs[0])
+    found = [learner.propose(blobs[turn - 1], Round(turn), blobs[turn]) for turn in (1, 2)]
+    monkeypatch.setattr(gating.RuleGate, "is_closed", lambda *_: np.zeros(gating.LANES, np.bool_))
+    found.append(learner.propose(blobs[2], Round(3), blobs[3]))
+    assert [(each.labels, each.labels_total) for each in found] == [(40, 40), (40, 80), (0, 80)]
+    kept = Dataset(tmp_path / "peer" / "demonstrations").all()  # after a restart
+    assert kept.taken_over().tolist() == [False] * 40 + [True] * 40
+    again = driving_learner(options, tmp_path / "peer")
+    assert again.propose(blobs[2], Round(3), tmp_path / "again").labels == 0
+    assert (tmp_path / "again").read_bytes() == blobs[3].read_bytes()
