@@ -38,7 +38,7 @@ class Learning(BaseModel):
     """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
     doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
-    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
     """Of fitting one's own policy to what the others' do, where a run merges updates."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""
