@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,23 +30,18 @@ from learners.driving.rollout import Policy, by_sight, laps
 from learners.driving.score import held_out, lap_success
 from learners.driving.track import Tracks, make_tracks, stack, training_seeds, validation_seeds
 from learners.paired import paired
-from protocol.ids import Ppm, digest_of
+from protocol.ids import digest_of
 from protocol.params import LearnerRef, Params
 from protocol.rules import choice_for, count_of, tally
 
 WAYS = ("drawn", "doubt", "gated", "mixed", "gated by doubt")
 POOLED = "pooled"
-_FRICTION = (0.9, 0.6, 0.75, 0.6, 0.9)
-ROADS = {name: replace(FAMILIES[name], friction=f) for name, f in zip(FAMILIES, _FRICTION, strict=True)}
-"""The named families, some of them wet: harder than all dry, since nobody sees the friction."""
 BUDGETS = (500, 1000, 2000, 3000, 5000)
 HARM = 0.01
 """A candidate whose lap success is lower than its head's by more than this is worse."""
 _ANY = digest_of(b"")
-RULES = Params(learner=LearnerRef(name="driving", spec=_ANY), initial=_ANY).model_copy(
-    update={"approval": Ppm(670_000)}
-)
-"""Of the presets in configs/."""
+RULES = Params(learner=LearnerRef(name="driving", spec=_ANY), initial=_ANY, min_approvals=0)
+"""As configs/driving.toml has them; the learner goes without saying here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +102,9 @@ class Voters:
 def run(plan: Plan) -> list[Turn]:
     """The turns of one run; the same plan gives the same turns on one machine."""
     torch.set_num_threads(1)
-    names = list(ROADS) if plan.data == POOLED else [plan.data]
-    families = [ROADS[name] for name in names]
-    peers = [plan.seed * len(ROADS) + list(ROADS).index(name) for name in names]
+    names = list(FAMILIES) if plan.data == POOLED else [plan.data]
+    families = [FAMILIES[name] for name in names]
+    peers = [plan.seed * len(FAMILIES) + list(FAMILIES).index(name) for name in names]
     training = _tracks(training_seeds, peers, names, 16)
     validation = [
         _tracks(validation_seeds, [peer], [name], 32) for peer, name in zip(peers, names, strict=True)
@@ -144,7 +139,7 @@ def _asked(
 
 def _tracks(seeds: Callable[[int, int], range], peers: list[int], names: list[str], count: int) -> Tracks:
     kinds = zip(peers, names, strict=True)
-    return stack([track for peer, name in kinds for track in make_tracks(seeds(peer, count), ROADS[name])])
+    return stack([track for peer, name in kinds for track in make_tracks(seeds(peer, count), FAMILIES[name])])
 
 
 def rows(results: dict[Plan, list[Turn]]) -> Iterator[dict[str, object]]:
@@ -262,8 +257,8 @@ def main() -> None:
     parser.add_argument(
         "--alone",
         nargs="*",
-        choices=ROADS,
-        default=list(ROADS)[::-1],
+        choices=FAMILIES,
+        default=list(FAMILIES)[::-1],
         help="families of peers that learn alone",
     )
     parser.add_argument("--runs", type=Path, help="a file that keeps finished runs, to go on from")
