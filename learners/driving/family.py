@@ -38,5 +38,5 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 )
 """The five named families, from the easiest to the hardest."""
 
-PROVING_GROUND = Family("proving-ground", (30.0, 80.0), 7, 0.35, half_width=(1.9, 5.0))
+PROVING_GROUND = Family("proving-ground", (30.0, 80.0), 9, 0.45, half_width=(1.9, 5.0), friction=0.75)
 """Public roads of all sorts, nobody's in particular."""

@@ -19,7 +19,7 @@ from learners.driving.family import FAMILIES
 from learners.driving.learner import DrivingLearner, driving_learner
 from learners.driving.policy import act, initial_weights, policy_of, tensor_specs
 from learners.driving.referee import answer
-from learners.driving.rehearsal import rehearse
+from learners.driving.rehearsal import STATES, rehearse
 from learners.driving.rollout import by_sight, laps
 from learners.driving.track import make_tracks, stack, training_seeds
 from learners.learner import BadWeights, LearnerError
@@ -69,16 +69,16 @@ def test_the_head_rehearses_the_laps_it_completes_and_no_others(
 ) -> None:
     learner, blobs = taught
     head = policy_of(weights.load(blobs[-1], learner.describe()))
-    seen = rehearse(head, seed=1)
-    assert 0 < len(seen) <= 2000
+    seen = rehearse([head], seed=1).demonstrations
+    assert 0 < len(seen) <= STATES
     assert np.allclose(head(seen.observations), seen.actions, atol=1e-5)
-    assert len(rehearse(policy_of(initial_weights(tensor_specs(64))), seed=1)) == 0
+    assert len(rehearse([policy_of(initial_weights(tensor_specs(64)))], seed=1).demonstrations) == 0
 
 
 def test_rehearsal_keeps_a_candidate_near_the_head(taught: tuple[DrivingLearner, list[Path]]) -> None:
     learner, blobs = taught
     head = weights.load(blobs[-1], learner.describe())
-    known, elsewhere = rehearse(policy_of(head), seed=1), rehearse(policy_of(head), seed=2)
+    known, elsewhere = (rehearse([policy_of(head)], seed).demonstrations for seed in (1, 2))
     narrow = collect(None, stack(make_tracks(range(1), FAMILIES["gentle-wide"])), 250, seed=1)
 
     def change(rehearsal: Demonstrations) -> float:
