@@ -1,7 +1,7 @@
 """The expert that labels demonstrations: pure pursuit (Coulter 1992) along a route's lanes, with room to stop.
 
-MetaDrive's own experts leave the road on every fifth map or so, and what they do depends on what they did before. This one
-sees the map, and the same state always has the same label, as imitation wants it.
+What MetaDrive's own experts do depends on what they did before, or on chance. This one sees the map, and the same
+state always has the same label, as imitation wants it.
 """
 
 import math
@@ -22,7 +22,6 @@ _STEP = 2.0  # metres between two points of the way ahead
 _WAY = 22  # points of it: 44 m
 _LOOK_AHEAD = 2.5  # metres, plus this many seconds of driving:
 _LOOK_AHEAD_SECONDS = 0.3
-_SIDEWAYS = 1.0  # metres of lateral offset that are made up within the look-ahead, at most
 _MAX_STEERING = math.radians(40.0)
 _WHEELBASE = 2.5
 _GRIP = 2.5  # m/s^2 in bends
@@ -80,10 +79,10 @@ class Route:
         """The lane of a road whose middle is nearest."""
         return int(np.argmin([abs(lane.local_coordinates((x, y))[1]) for lane in self._roads[road]]))
 
-    def way(self, road: int, x: float, y: float) -> tuple[Points, float]:
-        """The way ahead from a place on a road: _WAY points, and how far to the side of it (right is positive) one is."""
+    def way(self, road: int, x: float, y: float) -> Points:
+        """The way ahead from a place on a road: _WAY points, _STEP apart."""
         chosen = self.lane_ahead(road, self.nearest(road, x, y))
-        along, aside = self._roads[road][chosen].local_coordinates((x, y))
+        along, _ = self._roads[road][chosen].local_coordinates((x, y))
         points = []
         for _ in range(_WAY):
             along += _STEP
@@ -93,12 +92,12 @@ class Route:
                 road += 1
                 chosen = self.lane_ahead(road, min(following, key=lambda lane: self._costs[road][lane]))
             points.append(self._roads[road][chosen].position(along, 0.0))
-        return np.asarray(points, np.float64), float(aside)
+        return np.asarray(points, np.float64)
 
 
 def drive(route: Route, road: int, car: Car, others: Iterable[Car]) -> tuple[float, float]:
     """Steering and throttle in [-1, 1] for a car on a road of its route, among others."""
-    way, _ = route.way(road, car.x, car.y)
+    way = route.way(road, car.x, car.y)
     speed = min(CRUISE, _in_bends(way), _behind(way, car.speed, others))
     return _steering(way, car), float(np.clip(0.4 * (speed - car.speed), -1.0, 1.0))
 
