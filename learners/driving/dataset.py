@@ -55,9 +55,12 @@ class Dataset:
         write_whole(self._folder / f"round-{round:09d}.safetensors", weights.dump(tensors))
         self._rounds[round] = demonstrations
 
-    def all(self) -> Demonstrations:
-        """Everything, in order of rounds, so that a restart trains on the same sequence."""
-        turns = [self._rounds[round] for round in sorted(self._rounds)] or [EMPTY]
+    def until(self, round: Round) -> Demonstrations:
+        """What was collected up to a round and in it, in order of rounds.
+
+        So a restart, and whoever does the round again when later ones are over, trains on the same sequence.
+        """
+        turns = [self._rounds[each] for each in sorted(self._rounds) if each <= round] or [EMPTY]
         return Demonstrations(
             np.concatenate([turn.observations for turn in turns]),
             np.concatenate([turn.actions for turn in turns]),

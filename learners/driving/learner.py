@@ -43,7 +43,7 @@ class DrivingLearner:
         write_whole(out, weights.dump(initial_weights(self._spec.tensors)))
 
     def propose(self, head: Path, round: Round, out: Path) -> Training:
-        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels so far.
+        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels up to it.
 
         The same head, round and data give the same bytes on the same machine.
         """
@@ -56,9 +56,10 @@ class DrivingLearner:
             self._dataset.append(round, labels)
         schedule = Schedule(steps=self._options.train_steps)
         rehearsal = self._world.rehearse(policy_of(base), seed)
-        candidate, loss = fit(base, self._dataset.all(), rehearsal, schedule, seed)
+        known = self._dataset.until(round)
+        candidate, loss = fit(base, known, rehearsal, schedule, seed)
         write_whole(out, weights.dump(candidate))
-        return Training(labels=len(labels), labels_total=len(self._dataset), loss=loss)
+        return Training(labels=len(labels), labels_total=len(known), loss=loss)
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         """Lap progress of both on the private validation roads, from the same starts."""
