@@ -23,6 +23,7 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.core import Admit, Command, Core, Drop, Task, Write, received, scored, signed
 from node.cosigner import see_through
 from node.fetching import fetch, remove
+from node.history import keep_proposed, keep_round
 from node.home import NodeError
 from node.journal import JournalFull
 from node.keeping import kept, with_head
@@ -307,6 +308,9 @@ class Driver:
     async def _score(self, effect: Score) -> None:
         try:
             head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
+            await keep_round(
+                self.means.history, self.means.blobs, effect.round, effect.head, effect.candidate
+            )
             started = anyio.current_time()
             found = await self.means.learner.score(head, candidate, effect.round, self._patience())
             vote = scored(effect, found)
@@ -353,6 +357,7 @@ class Driver:
     async def _speak(self, body: Body) -> None:
         """Sign, or be silent in this round: a disk that is full may have room in the next."""
         try:
+            await keep_proposed(self.means.history, self.means.blobs, body)
             await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
         except JournalFull as error:
             log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))
