@@ -148,8 +148,8 @@ async def keep_round(history: BlobHistory | None, blobs: Blobs, round: Round, *d
     files = {digest: path for digest in digests if (path := blobs.path_of(digest)) is not None}
     try:
         await anyio.to_thread.run_sync(history.keep, round, files)
-    except OSError as error:
-        log.warning("round %d is not kept for the history: %s; free the disk", round, error.strerror)
+    except OSError as error:  # the disk, or the store has forgotten the blob meanwhile
+        log.warning("round %d is not kept for the history: %s", round, error)
 
 
 async def keep_proposed(history: BlobHistory | None, blobs: Blobs, body: Body) -> None:

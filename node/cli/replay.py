@@ -36,7 +36,7 @@ def rounds_of(_: click.Context, __: click.Parameter, text: str) -> range:
     """The rounds that `A`, `A-B`, `A-` or `-B` names."""
     first, dash, last = text.partition("-")
     try:
-        start = int(first) if first or not dash else 1
+        start = int(first) if first or not last else 1
         stop = int(last) if last else (_LAST if dash else start)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a round nor A-B") from None
@@ -103,14 +103,11 @@ def command(home: Path, mirror: str | None, topic: Path | None, rounds: range, a
         notes = [note for note in read_notes(config.data / FOLDER) if note.topic == config.ledger.topic]
         if not notes:
             raise HistoryError(f"{config.data} has no history of topic {config.ledger.topic}; {REMEDY}")
-        audit = read_topic(config, mirror, topic)
-        found = anyio.run(replay, config, notes, audit, rounds)
+        found = anyio.run(replay, config, notes, read_topic(config, mirror, topic), rounds)
         if not any(found.counts[fate] for fate in (Fate.SAME, Fate.DIFFERS, Fate.FAILED)):
-            said = (
-                ", ".join(f"{count} {fate}" for fate, count in sorted(found.counts.items())) or "it has none"
-            )
+            said = ", ".join(f"{count} {fate}" for fate, count in sorted(found.counts.items()))
             raise HistoryError(
-                f"nothing that member {found.place} signed in these rounds can be recomputed ({said}); {REMEDY}"
+                f"of what member {found.place} signed nothing can be recomputed ({said}); {REMEDY}"
             )
     click.echo(json.dumps(told(found), indent=2) if as_json else "\n".join(lines_of(found)))
     if not found.ok:
@@ -144,6 +141,10 @@ async def replay(config: Config, notes: list[Note], audit: Audit, rounds: range)
     if place is None:
         raise HistoryError(f"peer {newest.peer}, whose history it is, was never in the run; check --home")
     claims = [claim for claim in claims_of(audit.rounds, place) if claim.round in rounds]
+    if not claims:
+        raise HistoryError(
+            f"member {place} has signed neither vote nor proposal in these rounds; check --rounds"
+        )
     learner, findings = config.learner, []
     with tempfile.TemporaryDirectory(prefix="rb-") as folder:
         scratch = Path(folder)

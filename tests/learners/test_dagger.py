@@ -159,8 +159,9 @@ def test_a_restart_finds_the_labels(tmp_path: Path, labels: int) -> None:
     first.append(Round(1), _demonstrations(3, 1.0))
     found = Dataset(tmp_path)
     assert len(found) == labels + 3
-    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * labels)
-    assert np.array_equal(found.all().observations, first.all().observations)
+    assert np.array_equal(found.until(Round(2)).actions[:, 0], [1.0] * 3 + [2.0] * labels)
+    assert np.array_equal(found.until(Round(9)).observations, first.until(Round(2)).observations)
+    assert np.array_equal(found.until(Round(1)).actions[:, 0], [1.0] * 3)
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
