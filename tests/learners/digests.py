@@ -1,5 +1,6 @@
 """A run of real learners in one process, and the digests of all that it made: `python -m tests.learners.digests`.
 
+With `--strict` torch refuses each operation of which it knows that it may come out otherwise another time.
 Prints one JSON object. Turn order and outcomes are the protocol's own rules; there is no network.
 """
 
@@ -8,6 +9,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from learners.digits.learner import DigitsLearner
 from learners.driving.learner import driving_learner
@@ -44,6 +47,7 @@ def run(learners: Sequence[Learner], folder: Path) -> list[object]:
 
 def main() -> None:
     """Both families of learners."""
+    torch.use_deterministic_algorithms("--strict" in sys.argv)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "driving").mkdir()
