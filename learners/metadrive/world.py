@@ -66,21 +66,22 @@ class MetaDriveWorld:
         chosen = rng.choice(steps, labels, replace=False)
         return Demonstrations(observations[chosen], actions[chosen])
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `learners.driving.rehearsal.rehearse`: the same, on public maps with traffic as on one's own."""
         rng = np.random.default_rng(seed)
         scenarios = [
             rehearsal(int(each), self._traffic) for each in rng.choice(PUBLIC, REHEARSALS, replace=False)
         ]
+        policies = [*teachers, *watched]
         progress, states, actions = np.zeros((len(policies), REHEARSALS)), [], []
         for place, scenario in enumerate(scenarios):
             drives = [drive(policy, scenario) for policy in policies]
             progress[:, place] = [reached for reached, _ in drives]
-            able = [which for which, (reached, _) in enumerate(drives) if reached == 1.0]
+            able = [which for which, (reached, _) in enumerate(drives[: len(teachers)]) if reached == 1.0]
             if able:
                 fastest = min((drives[which][1] for which in able), key=len)
                 states.append(fastest)
-                actions.append(np.median([policies[which](fastest) for which in able], axis=0))
+                actions.append(np.median([teachers[which](fastest) for which in able], axis=0))
         empty = np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32)
         seen, done = np.concatenate([empty[0], *states]), np.concatenate([empty[1], *actions])
         chosen = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
