@@ -83,8 +83,8 @@ def account(place: int) -> AccountId:
 
 
 def params(**changes: Any) -> Params:
-    learner = LearnerRef(name="stub", spec=blob("spec"))
-    return Params(learner=learner, initial=blob("initial"), **changes)
+    stub = {"learner": LearnerRef(name="stub", spec=blob("spec")), "initial": blob("initial")}
+    return Params(**(stub | changes))
 
 
 def genesis(size: int, topic: TopicId = TOPIC, **changes: Any) -> Genesis:
