@@ -18,9 +18,9 @@ from learners.files import TEMPORARY, write_whole
 from node.blobs import Blobs, stored_blob
 from node.pieces import pieces_of
 from node.provenance import Provenance
+from protocol.bodies import Body
 from protocol.ids import Digest, PeerId, Round, TopicId
 from protocol.messages import ProposalBody
-from protocol.view import Body
 
 FOLDER = "history"
 """Its place in a node's data directory."""

@@ -150,7 +150,7 @@ async def replay(config: Config, notes: list[Note], audit: Audit, rounds: range)
         scratch = Path(folder)
         data = await anyio.to_thread.run_sync(copy_of, config.data / "learner", scratch / "data")
         async with open_learner(learner.name, learner.options, data, scratch) as process:
-            check_learner(audit.state, await process.describe())
+            check_learner(audit.state, await process.describe(), process.merges)
             console = Console(stderr=True)
             with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
                 task = bar.add_task("recomputing", total=len(claims))

@@ -194,7 +194,7 @@ def test_a_turn_of_several_episodes_is_kept_whole(tmp_path: Path, monkeypatch: p
 def test_demonstrations_of_another_world_have_their_own_width(tmp_path: Path) -> None:
     wide = Demonstrations(np.ones((3, 259), np.float32), np.zeros((3, 2), np.float32))
     Dataset(tmp_path).append(Round(1), wide)
-    assert Dataset(tmp_path).all().observations.shape == (3, 259)
+    assert Dataset(tmp_path).until(Round(99)).observations.shape == (3, 259)
     with pytest.raises(LearnerError, match="holds a dataset whose states"):
         Dataset(tmp_path).append(Round(2), _demonstrations(3, 1.0))
 
@@ -210,9 +210,11 @@ def _former(folder: Path, round: int, demonstrations: Demonstrations) -> Path:
 def test_files_of_the_former_kind_are_taken_over_once(tmp_path: Path) -> None:
     old = [_former(tmp_path, 2, _demonstrations(250, 2.0)), _former(tmp_path, 1, _demonstrations(3, 1.0))]
     found = Dataset(tmp_path)
-    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * 250)
+    assert np.array_equal(found.until(Round(99)).actions[:, 0], [1.0] * 3 + [2.0] * 250)
     assert not any(path.exists() for path in old)
-    assert np.array_equal(Dataset(tmp_path).all().observations, found.all().observations)
+    assert np.array_equal(
+        Dataset(tmp_path).until(Round(99)).observations, found.until(Round(99)).observations
+    )
     _former(tmp_path, 2, _demonstrations(250, 2.0))  # a crash came between the two
     assert len(Dataset(tmp_path)) == 253
 

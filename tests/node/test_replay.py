@@ -1,12 +1,16 @@
 """`roundabout replay`: what a peer signed is found again, and what is not is named."""
 
 import json
+import shutil
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner, Result
 
@@ -266,26 +270,50 @@ def test_rounds_that_are_none_are_refused(home: Home) -> None:
 
 
 def test_one_bit_of_the_private_data_is_enough(home: Home) -> None:
-    first, *_ = sorted((home.folder / "data" / "learner" / "demonstrations").iterdir())
+    first, *_ = sorted((home.folder / "data" / "learner" / "demonstrations" / "data").rglob("*.parquet"))
     whole = first.read_bytes()
-    first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    flip_a_bit(first)
     try:
         result = home.replay()
     finally:
         first.write_bytes(whole)
-    assert result.exit_code == 1
-    assert f"  {ROUNDS} recomputed: 2 the same, 2 not" in result.stdout
-    assert sum(", training: differs; signed " in line for line in result.stdout.splitlines()) == 2
-    assert "the private data must have changed" in result.stdout
+    assert result.exit_code == 2
+    assert f"{first.name} is damaged: its frames changed since they were written" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_labels_that_were_lost_are_asked_for_again_and_are_the_same(home: Home, tmp_path: Path) -> None:
+    learner = home.folder / "data" / "learner"
+    learner.rename(tmp_path / "learner")
+    try:
+        learner.mkdir()
+        result = home.replay()
+    finally:
+        shutil.rmtree(learner)
+        (tmp_path / "learner").rename(learner)
+    assert result.exit_code == 0, result.output
+    assert f"  {ROUNDS} recomputed: {ROUNDS} the same" in result.stdout
+
+
+def flip_a_bit(file: Path) -> None:
+    """Another state in the first row, in a file that is whole."""
+    rows = parquet.read_table(file)
+    states = np.array(rows["observation.state"].to_pylist(), np.float32)
+    states.view(np.uint32)[0, 3] ^= 1 << 20
+    kind = rows.schema.field("observation.state").type
+    column = rows.schema.get_field_index("observation.state")
+    parquet.write_table(
+        rows.set_column(column, rows.schema.field(column), pa.array(list(states), kind)), file
+    )
 
 
 def test_another_option_is_named(home: Home) -> None:
     home.configure(OPTIONS | {"seed": US, "validation_tracks": 3})
     try:
-        facts = home.facts(1, "--rounds", "2-3")
+        facts = home.facts(1, "--rounds", "1-3")
     finally:
         home.configure(OPTIONS | {"seed": US})
-    assert [each["round"] for each in facts["findings"]] == [2, 3]
+    assert [each["round"] for each in facts["findings"]] == [1, 2, 3]
     assert {each["what"] for each in facts["findings"] if each["fate"] == "differs"} == {"vote"}
     assert facts["changed"] == [{"since": 1, "differences": ["option validation_tracks was 2, is 3"]}]
 
