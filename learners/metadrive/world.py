@@ -66,25 +66,24 @@ class MetaDriveWorld:
         chosen = rng.choice(steps, labels, replace=False)
         return Demonstrations(observations[chosen], actions[chosen])
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `learners.driving.rehearsal.rehearse`: the same, on public maps with traffic as on one's own."""
         rng = np.random.default_rng(seed)
-        scenarios = [
-            rehearsal(int(each), self._traffic) for each in rng.choice(PUBLIC, REHEARSALS, replace=False)
-        ]
-        progress, states, actions = np.zeros((len(policies), REHEARSALS)), [], []
-        for place, scenario in enumerate(scenarios):
-            drives = [drive(policy, scenario) for policy in policies]
+        chosen = rng.choice(PUBLIC, REHEARSALS, replace=False)
+        progress = np.zeros((len(teachers) + len(watched), REHEARSALS))
+        states, actions = [np.zeros((0, OBSERVATION), np.float32)], [np.zeros((0, ACTIONS), np.float32)]
+        for place, index in enumerate(chosen):
+            drives = [drive(policy, rehearsal(int(index), self._traffic)) for policy in (*teachers, *watched)]
             progress[:, place] = [reached for reached, _ in drives]
-            able = [which for which, (reached, _) in enumerate(drives) if reached == 1.0]
-            if able:
+            able = np.flatnonzero(progress[: len(teachers), place] == 1.0)
+            if len(able):
                 fastest = min((drives[which][1] for which in able), key=len)
                 states.append(fastest)
-                actions.append(np.median([policies[which](fastest) for which in able], axis=0))
-        empty = np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32)
-        seen, done = np.concatenate([empty[0], *states]), np.concatenate([empty[1], *actions])
-        chosen = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
-        return Drives(progress, Demonstrations(seen[chosen], done[chosen].astype(np.float32)))
+                done = np.median([teachers[which](fastest) for which in able], axis=0)
+                actions.append(done.astype(np.float32))
+        seen, done = np.concatenate(states), np.concatenate(actions)
+        kept = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
+        return Drives(progress, Demonstrations(seen[kept], done[kept]))
 
     def laps(self, policy: Policy) -> Laps:
         """The share of each validation route that is driven: (validation_maps,)."""
