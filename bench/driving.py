@@ -63,7 +63,9 @@ class Task:
     tracks: int
     """Held-out tracks of each family."""
     approval: int
-    """Ppm of the decisive votes that a candidate needs, by our rule."""
+    """Ppm of the decisive votes that a candidate needs, by our rule,"""
+    min_approvals: int
+    """and how many approvals by others than its proposer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,9 @@ def main() -> None:
     parser.add_argument(
         "--approval", type=int, default=500_000, help="ppm of the decisive votes, by our rule"
     )
+    parser.add_argument(
+        "--min-approvals", type=int, default=0, help="by others than the proposer, by our rule"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -173,6 +178,7 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
                     arguments.rounds,
                     arguments.tracks,
                     arguments.approval,
+                    arguments.min_approvals,
                 )
 
 
@@ -283,7 +289,8 @@ def ours(task: Task, folder: Path) -> Result:
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
     # The order is drawn from the hashes of the records: other seeds, other orders.
-    params = {"max_rounds": 10_000 + task.seed, "approval": task.approval}
+    rules = {"approval": task.approval, "min_approvals": task.min_approvals}
+    params = {"max_rounds": 10_000 + task.seed, **rules}
     run = Collective(peers, folder, order=order[task.order], params=params)
     curve, fresh = [], _fresh(task)
     for number in range(1, task.rounds + 1):

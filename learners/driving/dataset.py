@@ -86,9 +86,12 @@ class Dataset:
         data.open_dataset(self._folder, create=features).extend(episodes, task=TASK, sources=names)
         self._rounds[round] = demonstrations
 
-    def all(self) -> Demonstrations:
-        """Everything, in order of rounds, so that a restart trains on the same sequence."""
-        return joined([self._rounds[round] for round in sorted(self._rounds)] or [EMPTY])
+    def until(self, round: Round) -> Demonstrations:
+        """What was collected up to a round and in it, in order of rounds.
+
+        So a restart, and whoever does the round again when later ones are over, trains on the same sequence.
+        """
+        return joined([self._rounds[each] for each in sorted(self._rounds) if each <= round] or [EMPTY])
 
     def __len__(self) -> int:
         return sum(len(turn) for turn in self._rounds.values())

@@ -34,9 +34,6 @@ class Learning(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=MAX_PEER)]
     """Of all that is private and random: roads, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
-    ask: Asking = "drawn"
-    """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
-    doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
     merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
     """Of fitting one's own policy to what the others' do, where a run merges updates."""
@@ -49,6 +46,9 @@ class DrivingOptions(Learning):
 
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
+    ask: Asking = "drawn"
+    """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
+    doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
     validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4
