@@ -46,6 +46,8 @@ from protocol.ids import Round
 
 ROWS = ("alone", "pooled", "fedavg", "colearn", "ours")
 ORDERS = ("given", "reversed", "drawn")
+UPDATE_STEPS = 300
+"""Of a policy that is averaged or merged with others after each round."""
 LOCAL_STEPS = 1500
 """Of a policy that is trained on all the labels a round brings, in one place."""
 
@@ -66,6 +68,8 @@ class Task:
     """Ppm of the decisive votes that a candidate needs, by our rule,"""
     min_approvals: int
     """and how many approvals by others than its proposer."""
+    ask: str
+    """What our peers' labels are spent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,9 @@ class Pooled:
     def __init__(self, worlds: Sequence[TrackWorld]) -> None:
         self._worlds = worlds
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """As many labels on each peer's roads."""
         share = labels // len(self._worlds)
         parts = [world.collect(policy, share, seed + place) for place, world in enumerate(self._worlds)]
@@ -148,6 +154,7 @@ def main() -> None:
     parser.add_argument(
         "--min-approvals", type=int, default=0, help="by others than the proposer, by our rule"
     )
+    parser.add_argument("--ask", default="drawn", help="what our peers' labels are spent on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -179,6 +186,7 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
                     arguments.tracks,
                     arguments.approval,
                     arguments.min_approvals,
+                    arguments.ask,
                 )
 
 
@@ -233,7 +241,7 @@ def fedavg(task: Task, folder: Path) -> Result:
     """Everybody trains from the head, weights are averaged, and the average is the head."""
     share = task.labels // task.rounds // task.peers
     learners = [
-        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=300)
+        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=UPDATE_STEPS)
         for place in range(task.peers)
     ]
     head, seconds, work = folder / "head-0", 0.0, 0.0
@@ -283,8 +291,9 @@ def colearn(task: Task, folder: Path) -> Result:
 def ours(task: Task, folder: Path) -> Result:
     """Roundabout."""
     share = task.labels // task.rounds // task.peers
+    how = {"labels_per_turn": share, "train_steps": UPDATE_STEPS, "ask": task.ask}
     peers = [
-        Peer(name, learner_of(task, place, folder, TrackWorld, labels_per_turn=share, train_steps=300))
+        Peer(name, learner_of(task, place, folder, TrackWorld, **how))
         for place, name in enumerate(names_of(task))
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
