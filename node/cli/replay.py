@@ -24,7 +24,7 @@ from node.config import Config, ConfigError, load_config
 from node.history import FOLDER, HistoryError, Note, read_notes
 from node.networks import network_of
 from node.provenance import provenance_of
-from node.replay import PATIENCE, Claim, Fate, Finding, claims_of, copy_of, recompute
+from node.replay import Claim, Fate, Finding, claims_of, copy_of, recompute
 
 CONFIG = "node.toml"
 """The configuration in a directory that is named with --home."""
