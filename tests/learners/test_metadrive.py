@@ -24,7 +24,7 @@ from protocol.ids import Round
 needs_metadrive = pytest.mark.skipif(
     importlib.util.find_spec("metadrive") is None, reason="the extra `metadrive` is not installed"
 )
-STATE = np.linspace(0.1, 0.9, 19)
+STATE = np.linspace(0.35, 0.8, 19)
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,11 @@ def test_a_turn_in_metadrive_is_a_turn_of_the_driving_learner(
 
 
 @needs_metadrive
-def test_collecting_labels_the_states_with_the_experts_actions() -> None:
-    from learners.metadrive.world import MetaDriveWorld
+def test_collecting_labels_the_states_with_the_experts_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    from learners.metadrive import world
 
-    own = MetaDriveWorld(MetaDriveOptions(seed=2, blocks="C", traffic=0.1, train_maps=2))
+    monkeypatch.setattr(world, "DRIVE_STEPS", 200)
+    own = world.MetaDriveWorld(MetaDriveOptions(seed=2, blocks="C", traffic=0.1, train_maps=2))
     seen = own.collect(None, 40, 1)
     assert seen.observations.shape == (40, OBSERVATION)
     assert np.abs(seen.actions).max() <= 1
