@@ -19,6 +19,7 @@ from node.admission import check_honour, check_learner, check_run, has_left
 from node.core import Admit, Command, Core, Drop, Task, Write, received, signed
 from node.cosigner import see_through
 from node.fetching import fetch, remove
+from node.history import keep_proposed
 from node.home import NodeError
 from node.journal import JournalFull
 from node.keeping import kept, with_head
@@ -271,6 +272,7 @@ class Driver:
     async def _speak(self, body: Body) -> None:
         """Sign, or be silent in this round: a disk that is full may have room in the next."""
         try:
+            await keep_proposed(self.means.history, self.means.blobs, body)
             await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
         except JournalFull as error:
             log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))

@@ -10,6 +10,7 @@ import structlog
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError
 from node.core import Core, scored
+from node.history import keep_round
 from node.means import Means
 from protocol.contributions import WHOLE
 from protocol.ids import Digest, Ppm
@@ -114,6 +115,9 @@ class Learning:
         learner = self._means.learner
         try:
             head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
+            await keep_round(
+                self._means.history, self._means.blobs, effect.round, effect.head, effect.candidate
+            )
             started = anyio.current_time()
             found = await learner.score(head, candidate, effect.round, self._patience())
             vote = scored(effect, found)

@@ -11,6 +11,7 @@ from ledger.lookup import Transfers
 from ledger.topic import Topic
 from node.blobs import Blobs
 from node.cosigner import TreasuryPort
+from node.history import BlobHistory
 from node.identity import Identity
 from node.journal import Journal
 from node.net.transport import Transport
@@ -67,5 +68,7 @@ class Means:
     open_transport: OpenTransport
     clock: Callable[[], Nanoseconds]
     observer: Observer = field(default_factory=Unobserved)
+    history: BlobHistory | None = None
+    """Where the weights of past rounds are kept, for whoever wants to replay them; None: nowhere."""
     announced: tuple[str, ...] | None = None
     """Where the others are to find us (multiaddrs); None: nobody is told."""

@@ -40,8 +40,8 @@ IMPORTERS = {
     "libp2p": "node/net/wire/",
     "multiaddr": "node/net/wire/",
     "hiero_sdk_python": "ledger/hiero.py",
-    "metadrive": "learners/metadrive/simulator.py",
     "pyarrow": "learners/data/",
+    "metadrive": "learners/metadrive/simulator.py",
 }
 # What an auditor or a daemon loads without the learner's framework and without the Hedera SDK.
 LIGHT = (

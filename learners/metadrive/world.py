@@ -41,8 +41,12 @@ class MetaDriveWorld:
         self._validation = validation(options.seed, options.validation_maps, *roads)
         self._traffic = options.traffic
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations | None = None
+    ) -> Demonstrations:
         """Exactly `labels` states of drives on the training maps, each with the expert's action there.
+
+        known: of no use here, where states are drawn.
 
         While the expert drives, the wheel is nudged now and then, or its drives would show only how to go on in the
         middle of the lane (DART: Laskey et al. 2017).
@@ -79,7 +83,7 @@ class MetaDriveWorld:
             if len(able):
                 fastest = min((drives[which][1] for which in able), key=len)
                 states.append(fastest)
-                done = np.median([teachers[which](fastest) for which in able], axis=0)
+                done = np.median([teachers[int(which)](fastest) for which in able], axis=0)
                 actions.append(done.astype(np.float32))
         seen, done = np.concatenate(states), np.concatenate(actions)
         kept = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
