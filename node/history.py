@@ -19,8 +19,10 @@ from node.blobs import Blobs, stored_blob
 from node.pieces import pieces_of
 from node.provenance import Provenance
 from protocol.bodies import Body
+from protocol.fields import DigestField
 from protocol.ids import Digest, PeerId, Round, TopicId
 from protocol.messages import ProposalBody
+from protocol.view import Merge
 
 FOLDER = "history"
 """Its place in a node's data directory."""
@@ -49,6 +51,15 @@ class Note(BaseModel):
 
 
 _NOTED: TypeAdapter[list[Note]] = TypeAdapter(list[Note])
+
+
+class MergeNote(BaseModel):
+    """What a candidate of several peers' work was made of, in that order."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    own: DigestField
+    updates: tuple[DigestField, ...]
 
 
 class BlobHistory:
@@ -94,6 +105,12 @@ class BlobHistory:
         self._used += size
         return True
 
+    def note_merge(self, round: Round, note: MergeNote) -> None:
+        """Note what a candidate is made of; its parts are kept by `keep`. Raises OSError."""
+        raw = note.model_dump_json().encode()
+        write_whole(self._directory / _merge_name(round), raw)
+        self._used += len(raw)
+
     def _take(self, file: Path, name: Path) -> None:
         try:
             os.link(file, name)  # a blob's file is never changed, only replaced or removed
@@ -132,6 +149,28 @@ def read_notes(directory: Path) -> list[Note]:
         ) from None
 
 
+def read_merge(data: Path, round: Round) -> MergeNote | None:
+    """What the candidate that a data directory's node merged in a round is made of; None where that was not noted.
+
+    Raises HistoryError.
+    """
+    path = data / FOLDER / _merge_name(round)
+    try:
+        with path.open("rb") as file:
+            return MergeNote.model_validate_json(file.read(_MAX_FILE))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HistoryError(f"cannot read {path}: {error.strerror}; check its rights") from None
+    except ValidationError as error:
+        where = error.errors(include_url=False, include_input=False)[0]
+        raise HistoryError(f"{path} is damaged ({where['msg']}); restore it, or move it away") from None
+
+
+def _merge_name(round: Round) -> str:
+    return f"merge-{round}.json"
+
+
 def kept_blob(data: Path, digest: Digest) -> Path | None:
     """The file of a blob, in the history or the store of a data directory, whose bytes are right; or None.
 
@@ -153,6 +192,19 @@ async def keep_round(history: BlobHistory | None, blobs: Blobs, round: Round, *d
         await anyio.to_thread.run_sync(history.keep, round, files, limiter=history.turn)
     except OSError as error:  # the disk, or the store has forgotten the blob meanwhile
         log.warning("round %d is not kept for the history: %s", round, error)
+
+
+async def keep_merge(history: BlobHistory | None, blobs: Blobs, effect: Merge) -> None:
+    """Keep what a candidate is about to be made of, so that it can be made again."""
+    if history is None:
+        return
+    updates = tuple(digest for _, digest in effect.updates)
+    await keep_round(history, blobs, effect.round, effect.head, effect.own, *updates)
+    try:
+        note = MergeNote(own=effect.own, updates=updates)
+        await anyio.to_thread.run_sync(history.note_merge, effect.round, note)
+    except OSError as error:
+        log.warning("round %d: what was merged is not noted for the history: %s", effect.round, error)
 
 
 async def keep_proposed(history: BlobHistory | None, blobs: Blobs, body: Body) -> None:

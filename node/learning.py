@@ -10,7 +10,7 @@ import structlog
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError
 from node.core import Core, scored
-from node.history import keep_round
+from node.history import keep_merge, keep_round
 from node.means import Means
 from protocol.contributions import WHOLE
 from protocol.ids import Digest, Ppm
@@ -90,6 +90,7 @@ class Learning:
         try:
             head, own = await self._whole(effect.head), await self._whole(effect.own)
             updates = [await self._whole(digest) for _, digest in effect.updates]
+            await keep_merge(means.history, means.blobs, effect)
             with self._temporary() as out:
                 started = anyio.current_time()
                 done = await means.learner.merge(

@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from learners.files import TEMPORARY
 from learners.learner import BadWeights, LearnerError
-from node.history import HistoryError, kept_blob
+from node.history import HistoryError, MergeNote, kept_blob, read_merge
 from node.means import LearnerPort
 from protocol.ids import Digest, Ppm, Round, digest_of
 from protocol.messages import Choice
@@ -56,7 +56,7 @@ class Fate(StrEnum):
     MISSING = "missing"
     """Weights were not kept."""
     MERGED = "merged"
-    """The candidate is several peers' work, of which one has but its own."""
+    """The candidate is several peers' work, and what it was made of was not kept."""
     UNSEEN = "unseen"
     """A vote of a peer that never had the candidate: nothing was computed then."""
 
@@ -118,10 +118,16 @@ async def recompute(
         if claim.vote is not None and claim.vote[0] is Choice.UNAVAILABLE:
             yield Finding(claim, Fate.UNSEEN, "nobody served the candidate then")
             continue
-        if claim.contributors > 1:
+        merge = read_merge(data, claim.round) if claim.vote is None else None
+        if merge is not None and merge.own == claim.candidate:
+            merge = None  # it came to nothing, and the update was proposed alone
+        if claim.contributors > 1 and merge is None:
             yield Finding(claim, Fate.MERGED, f"{claim.contributors} peers' work")
             continue
-        wanted = (claim.base, claim.candidate) if claim.vote is not None else (claim.base,)
+        if claim.vote is not None:
+            wanted: tuple[Digest, ...] = (claim.base, claim.candidate)
+        else:
+            wanted = (claim.base, *(() if merge is None else merge.updates))
         try:
             found = [await anyio.to_thread.run_sync(kept_blob, data, digest) for digest in wanted]
         except OSError as error:
@@ -137,7 +143,7 @@ async def recompute(
             if claim.vote is not None:
                 yield await _score_again(claim, claim.vote, files[0], files[1], learner)
             else:
-                yield await _train_again(claim, files[0], data, learner, scratch)
+                yield await _train_again(claim, files[0], merge, files[1:], data, learner, scratch)
         except (LearnerError, BadWeights) as error:
             yield Finding(claim, Fate.FAILED, str(error))
 
@@ -158,14 +164,30 @@ async def _score_again(
     return Finding(claim, Fate.DIFFERS, said)
 
 
-async def _train_again(claim: Claim, head: Path, data: Path, learner: LearnerPort, scratch: Path) -> Finding:
-    out = scratch / f"candidate-{claim.round}"
+async def _train_again(
+    claim: Claim,
+    head: Path,
+    merge: MergeNote | None,
+    updates: Sequence[Path],
+    data: Path,
+    learner: LearnerPort,
+    scratch: Path,
+) -> Finding:
+    """Train again, and merge what was merged then."""
+    own, out = scratch / f"update-{claim.round}", scratch / f"candidate-{claim.round}"
     try:
-        await learner.propose(head, claim.round, out, PATIENCE)
+        await learner.propose(head, claim.round, own, PATIENCE)
+        if merge is None:
+            own.replace(out)
+        else:
+            update = digest_of(await anyio.Path(own).read_bytes())
+            if update != merge.own:
+                return Finding(claim, Fate.DIFFERS, f"its own update was {merge.own}; found {update}")
+            await learner.merge(head, own, updates, claim.round, out, PATIENCE)
         candidate = digest_of(await anyio.Path(out).read_bytes())
         if candidate == claim.candidate:
             return Finding(claim, Fate.SAME, candidate)
-        if claim.gathers:
+        if claim.gathers and merge is None:
             return Finding(claim, Fate.MERGED, f"its own update was {candidate}; the others' are not kept")
         said = f"signed {claim.candidate}; found {candidate}"
         proposed = await anyio.to_thread.run_sync(kept_blob, data, claim.candidate)
@@ -176,7 +198,8 @@ async def _train_again(claim: Claim, head: Path, data: Path, learner: LearnerPor
     except OSError as error:
         raise LearnerError(f"its candidate cannot be read: {error.strerror}; free the disk") from None
     finally:
-        out.unlink(missing_ok=True)
+        for file in (own, out):
+            file.unlink(missing_ok=True)
 
 
 def _shown(choice: Choice, gain: Ppm) -> str:

@@ -20,7 +20,7 @@ from ledger.audit import audit
 from node.blobs import Blobs
 from node.cli.main import main
 from node.config import load_config
-from node.history import FOLDER, BlobHistory
+from node.history import FOLDER, BlobHistory, HistoryError, MergeNote
 from node.provenance import provenance_of
 from node.replay import Claim, Fate, Finding, claims_of, recompute
 from protocol.ids import Digest, Ppm, Round, digest_of
@@ -123,6 +123,32 @@ def training(candidate: bytes, contributors: int = 1) -> Claim:
 )  # fmt: skip
 def test_what_comes_of_a_claim(data: Path, claim: Claim, fate: Fate) -> None:
     assert found(data, claim).fate is fate
+
+
+@pytest.mark.parametrize(
+    ("own", "updates", "candidate", "fate"),
+    [
+        (ONE, [ONE], TWO, Fate.SAME),
+        (ONE, [ONE], ONE, Fate.SAME),  # the merge came to nothing
+        (ONE, [ONE], ZERO, Fate.DIFFERS),
+        (TWO, [ONE], struct.pack("<d", 3.0), Fate.DIFFERS),  # its own update was another
+        (ONE, [b"never here"], TWO, Fate.MISSING),
+    ],
+)  # fmt: skip
+def test_what_was_merged_is_merged_again(
+    data: Path, own: bytes, updates: list[bytes], candidate: bytes, fate: Fate
+) -> None:
+    (data / FOLDER).mkdir()
+    note = MergeNote(own=digest_of(own), updates=tuple(digest_of(update) for update in updates))
+    (data / FOLDER / "merge-3.json").write_text(note.model_dump_json())
+    assert found(data, training(candidate, contributors=1 if candidate == own else 2)).fate is fate
+
+
+def test_a_damaged_note_of_a_merge_is_refused(data: Path) -> None:
+    (data / FOLDER).mkdir()
+    (data / FOLDER / "merge-3.json").write_text('{"own": "x"}')
+    with pytest.raises(HistoryError, match=r"merge-3\.json is damaged"):
+        found(data, training(TWO, contributors=2))
 
 
 def test_differences_are_shown(data: Path) -> None:
