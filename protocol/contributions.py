@@ -107,9 +107,8 @@ def receive_update(view: View, state: RunState, current: OpenRound, update: Upda
         if known.body != update.body:
             raise Invalid(f"two different updates of member {contributor}")
         raise Ignore("an update that we know")
-    if (
-        gathering.is_over or view.work.proposal is not None
-    ):  # too late for this round, but a sign that the next one need not do without it
+    if gathering.is_over or view.work.proposal is not None:
+        # Too late for this round, but a sign that our next turn need not do without it.
         return replace(view, silent=view.silent - {contributor})
     if len(gathering.updates) - len(gathering.lost) >= MAX_CONTRIBUTORS - 1:
         raise Ignore("an update where as many as one candidate is made of are there")
