@@ -46,6 +46,8 @@ from protocol.ids import Round
 
 ROWS = ("alone", "pooled", "fedavg", "colearn", "ours")
 ORDERS = ("given", "reversed", "drawn")
+UPDATE_STEPS = 300
+"""Of a policy that is averaged or merged with others after each round."""
 LOCAL_STEPS = 1500
 """Of a policy that is trained on all the labels a round brings, in one place."""
 
@@ -63,7 +65,11 @@ class Task:
     tracks: int
     """Held-out tracks of each family."""
     approval: int
-    """Ppm of the decisive votes that a candidate needs, by our rule."""
+    """Ppm of the decisive votes that a candidate needs, by our rule,"""
+    min_approvals: int
+    """and how many approvals by others than its proposer."""
+    ask: str
+    """What our peers' labels are spent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,9 @@ class Pooled:
     def __init__(self, worlds: Sequence[TrackWorld]) -> None:
         self._worlds = worlds
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """As many labels on each peer's roads."""
         share = labels // len(self._worlds)
         parts = [world.collect(policy, share, seed + place) for place, world in enumerate(self._worlds)]
@@ -143,6 +151,10 @@ def main() -> None:
     parser.add_argument(
         "--approval", type=int, default=500_000, help="ppm of the decisive votes, by our rule"
     )
+    parser.add_argument(
+        "--min-approvals", type=int, default=0, help="by others than the proposer, by our rule"
+    )
+    parser.add_argument("--ask", default="drawn", help="what our peers' labels are spent on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -173,6 +185,8 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
                     arguments.rounds,
                     arguments.tracks,
                     arguments.approval,
+                    arguments.min_approvals,
+                    arguments.ask,
                 )
 
 
@@ -227,7 +241,7 @@ def fedavg(task: Task, folder: Path) -> Result:
     """Everybody trains from the head, weights are averaged, and the average is the head."""
     share = task.labels // task.rounds // task.peers
     learners = [
-        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=300)
+        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=UPDATE_STEPS)
         for place in range(task.peers)
     ]
     head, seconds, work = folder / "head-0", 0.0, 0.0
@@ -277,13 +291,15 @@ def colearn(task: Task, folder: Path) -> Result:
 def ours(task: Task, folder: Path) -> Result:
     """Roundabout."""
     share = task.labels // task.rounds // task.peers
+    how = {"labels_per_turn": share, "train_steps": UPDATE_STEPS, "ask": task.ask}
     peers = [
-        Peer(name, learner_of(task, place, folder, TrackWorld, labels_per_turn=share, train_steps=300))
+        Peer(name, learner_of(task, place, folder, TrackWorld, **how))
         for place, name in enumerate(names_of(task))
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
     # The order is drawn from the hashes of the records: other seeds, other orders.
-    params = {"max_rounds": 10_000 + task.seed, "approval": task.approval}
+    rules = {"approval": task.approval, "min_approvals": task.min_approvals}
+    params = {"max_rounds": 10_000 + task.seed, **rules}
     run = Collective(peers, folder, order=order[task.order], params=params)
     curve, fresh = [], _fresh(task)
     for number in range(1, task.rounds + 1):

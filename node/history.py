@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -62,6 +63,8 @@ class BlobHistory:
         self._quota = quota
         self._begun = Note(topic=topic, since=0, peer=peer, provenance=provenance)
         self._notes = read_notes(directory)
+        self.turn = anyio.CapacityLimiter(1)
+        """For the threads that call `keep`: one after the other."""
         self._used = 0
         self._is_full = False
         for file in directory.iterdir():
@@ -147,7 +150,7 @@ async def keep_round(history: BlobHistory | None, blobs: Blobs, round: Round, *d
         return
     files = {digest: path for digest in digests if (path := blobs.path_of(digest)) is not None}
     try:
-        await anyio.to_thread.run_sync(history.keep, round, files)
+        await anyio.to_thread.run_sync(history.keep, round, files, limiter=history.turn)
     except OSError as error:  # the disk, or the store has forgotten the blob meanwhile
         log.warning("round %d is not kept for the history: %s", round, error)
 

@@ -35,7 +35,9 @@ class Claim:
     vote: tuple[Choice, Ppm] | None
     """The choice and the gain, in ppm; None: it trained the candidate itself."""
     contributors: int = 1
-    """How many peers' work the candidate is."""
+    """How many peers' work the candidate is, as it says."""
+    gathers: bool = False
+    """Whether updates that were worth nothing, and are not named, may have gone into it, too."""
 
     @property
     def what(self) -> Literal["vote", "training"]:
@@ -70,14 +72,17 @@ class Finding:
     missing: tuple[Digest, ...] = ()
 
 
-def claims_of(rounds: Sequence[ClosedRound], place: int) -> Iterator[Claim]:
-    """What the peer in a place signed, as far as it is on the topic, in order of rounds."""
+def claims_of(rounds: Sequence[ClosedRound], place: int, gathers: bool = False) -> Iterator[Claim]:
+    """What the peer in a place signed, as far as it is on the topic, in order of rounds.
+
+    gathers: whether the run has a contribution window.
+    """
     for closed in rounds:
         if closed.proposal is None:
             continue
         body = closed.proposal.body
         if body.proposer == place:
-            yield Claim(closed.number, body.base, body.candidate, None, len(body.contributors))
+            yield Claim(closed.number, body.base, body.candidate, None, len(body.contributors), gathers)
         for vote in closed.votes:
             if vote.body.voter == place and vote.body.proposal == body.digest():
                 cast = (vote.body.choice, vote.body.gain)
@@ -160,6 +165,8 @@ async def _train_again(claim: Claim, head: Path, data: Path, learner: LearnerPor
         candidate = digest_of(await anyio.Path(out).read_bytes())
         if candidate == claim.candidate:
             return Finding(claim, Fate.SAME, candidate)
+        if claim.gathers:
+            return Finding(claim, Fate.MERGED, f"its own update was {candidate}; the others' are not kept")
         said = f"signed {claim.candidate}; found {candidate}"
         proposed = await anyio.to_thread.run_sync(kept_blob, data, claim.candidate)
         if proposed is not None:

@@ -57,8 +57,10 @@ class DrivingLearner:
         labels = self._dataset.of(round)
         if labels is None:
             driver = policy_of(base) if len(self._dataset) else None
-            labels = self._world.collect(driver, self._options.labels_per_turn, seed)
-            self._dataset.append(round, labels)
+            known = self._dataset.until(round)
+            labels = self._world.collect(driver, self._options.labels_per_turn, seed, known)
+            if len(labels):
+                self._dataset.append(round, labels)
         schedule = Schedule(steps=self._options.train_steps)
         rehearsal = self._world.rehearse([policy_of(base)], seed).demonstrations
         known = self._dataset.until(round)

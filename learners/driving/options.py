@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -10,6 +10,7 @@ from learners.driving.family import ALL_FAMILIES, Family
 from learners.driving.track import MAX_PEER, MAX_TRACKS
 from learners.learner import LearnerError
 
+Asking = Literal["drawn", "doubt", "gated", "mixed"]
 _Metres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -45,6 +46,9 @@ class DrivingOptions(Learning):
 
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
+    ask: Asking = "drawn"
+    """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
+    doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
     validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4

@@ -41,8 +41,12 @@ class MetaDriveWorld:
         self._validation = validation(options.seed, options.validation_maps, *roads)
         self._traffic = options.traffic
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations | None = None
+    ) -> Demonstrations:
         """Exactly `labels` states of drives on the training maps, each with the expert's action there.
+
+        known: of no use here, where states are drawn.
 
         While the expert drives, the wheel is nudged now and then, or its drives would show only how to go on in the
         middle of the lane (DART: Laskey et al. 2017).
@@ -69,23 +73,21 @@ class MetaDriveWorld:
     def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `learners.driving.rehearsal.rehearse`: the same, on public maps with traffic as on one's own."""
         rng = np.random.default_rng(seed)
-        scenarios = [
-            rehearsal(int(each), self._traffic) for each in rng.choice(PUBLIC, REHEARSALS, replace=False)
-        ]
-        policies = [*teachers, *watched]
-        progress, states, actions = np.zeros((len(policies), REHEARSALS)), [], []
-        for place, scenario in enumerate(scenarios):
-            drives = [drive(policy, scenario) for policy in policies]
+        chosen = rng.choice(PUBLIC, REHEARSALS, replace=False)
+        progress = np.zeros((len(teachers) + len(watched), REHEARSALS))
+        states, actions = [np.zeros((0, OBSERVATION), np.float32)], [np.zeros((0, ACTIONS), np.float32)]
+        for place, index in enumerate(chosen):
+            drives = [drive(policy, rehearsal(int(index), self._traffic)) for policy in (*teachers, *watched)]
             progress[:, place] = [reached for reached, _ in drives]
-            able = [which for which, (reached, _) in enumerate(drives[: len(teachers)]) if reached == 1.0]
-            if able:
+            able = np.flatnonzero(progress[: len(teachers), place] == 1.0)
+            if len(able):
                 fastest = min((drives[which][1] for which in able), key=len)
                 states.append(fastest)
-                actions.append(np.median([teachers[which](fastest) for which in able], axis=0))
-        empty = np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32)
-        seen, done = np.concatenate([empty[0], *states]), np.concatenate([empty[1], *actions])
-        chosen = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
-        return Drives(progress, Demonstrations(seen[chosen], done[chosen].astype(np.float32)))
+                done = np.median([teachers[int(which)](fastest) for which in able], axis=0)
+                actions.append(done.astype(np.float32))
+        seen, done = np.concatenate(states), np.concatenate(actions)
+        kept = rng.choice(len(seen), min(STATES, len(seen)), replace=False)
+        return Drives(progress, Demonstrations(seen[kept], done[kept]))
 
     def laps(self, policy: Policy) -> Laps:
         """The share of each validation route that is driven: (validation_maps,)."""

@@ -140,7 +140,8 @@ async def replay(config: Config, notes: list[Note], audit: Audit, rounds: range)
     place = audit.state.place_of(newest.peer)
     if place is None:
         raise HistoryError(f"peer {newest.peer}, whose history it is, was never in the run; check --home")
-    claims = [claim for claim in claims_of(audit.rounds, place) if claim.round in rounds]
+    gathers = audit.state.params.contribution_window > 0
+    claims = [claim for claim in claims_of(audit.rounds, place, gathers) if claim.round in rounds]
     if not claims:
         raise HistoryError(
             f"member {place} has signed neither vote nor proposal in these rounds; check --rounds"

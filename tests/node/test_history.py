@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,9 +37,9 @@ def put(blobs: Blobs, *bodies: bytes) -> dict[Digest, Path]:
 async def test_what_was_voted_on_and_proposed_stays_when_the_store_forgets_it(tmp_path: Path) -> None:
     async with world_of(tmp_path, 3, max_rounds=9, round_window=20) as world:
         learner = Remembering()
-        nodes = [world.node(0, learner), world.node(1), world.node(2)]
-        history = BlobHistory(tmp_path / "0" / "history", 10_000, TOPIC, nodes[0].identity.peer, HERE)
-        nodes[0].driver.means = replace(nodes[0].driver.means, history=history)
+        peer = world.identities[0].peer
+        history = BlobHistory(tmp_path / "0" / "history", 10_000, TOPIC, peer, HERE)
+        nodes = [world.node(0, learner, history), world.node(1), world.node(2)]
         await world.topic.submit(canonical(world.genesis))
         async with running(*nodes):
             await world.until(lambda: all(n.driver.view.state and n.state.open is None for n in nodes))
@@ -53,7 +52,7 @@ async def test_what_was_voted_on_and_proposed_stays_when_the_store_forgets_it(tm
     assert all(kept_blob(data, digest) is not None for digest in own | learner.seen)
     assert any(stored_blob(data / "blobs", digest) is None for digest in own | learner.seen)
     (note,) = read_notes(data / "history")
-    assert (note.topic, note.peer, note.provenance) == (TOPIC, nodes[0].identity.peer, HERE)
+    assert (note.topic, note.peer, note.provenance) == (TOPIC, peer, HERE)
     assert not (tmp_path / "1" / "history").exists()
 
 

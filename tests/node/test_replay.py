@@ -115,6 +115,8 @@ def training(candidate: bytes, contributors: int = 1) -> Claim:
         (training(TWO), Fate.DIFFERS),
         (training(b"never here"), Fate.DIFFERS),
         (training(TWO, contributors=2), Fate.MERGED),
+        (replace(training(TWO), gathers=True), Fate.MERGED),
+        (replace(training(ONE), gathers=True), Fate.SAME),
         (replace(training(ONE), base=digest_of(b"gone")), Fate.MISSING),
         (replace(training(ONE), base=digest_of(b"malformed")), Fate.FAILED),
     ],
