@@ -6,18 +6,19 @@ there, once it is no longer than the merger's own.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 
+from learners.shares import shares_of
 from protocol.ids import Ppm
 
 Weights = Mapping[str, Tensor]
 
 ENORMOUS = 10.0
 """An update so many times as long as one's own is none: nobody trains that far from one head in one turn."""
-WHOLE = 1_000_000
+FINE = 10**9
+"""Parts of the largest weight in which shares are reckoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,15 @@ def merge(
     gains = [0.0 if step is None else _finite(gain(_moved(head, step))) for step in steps]
     weights = trusted(gains)
     if not any(weights):
-        return Merged(dict(own), shares_of([1.0, *[0.0] * len(updates)]))
+        return Merged(dict(own), shares_of([0] * len(weights)))
     total = sum(weights)
     step = {name: torch.zeros_like(head[name], dtype=torch.float64) for name in head}
     for weight, each in zip(weights, steps, strict=True):
         if each is not None:
             for name in each:
                 step[name] += weight / total * each[name]
-    return Merged(_moved(head, step), shares_of(weights))
+    largest = max(weights)
+    return Merged(_moved(head, step), shares_of([round(FINE * weight / largest) for weight in weights]))
 
 
 def trusted(gains: Sequence[float]) -> list[float]:
@@ -60,14 +62,6 @@ def trusted(gains: Sequence[float]) -> list[float]:
     middle = len(positive) // 2
     most = positive[middle] if len(positive) % 2 else (positive[middle - 1] + positive[middle]) / 2
     return [min(max(gain, 0.0), most) for gain in gains]
-
-
-def shares_of(weights: Sequence[float]) -> tuple[Ppm, ...]:
-    """Weights as whole parts of a million, rounded down; what rounding leaves is the first one's."""
-    exact = [Fraction(weight) for weight in weights]
-    parts = [int(WHOLE * weight / sum(exact)) for weight in exact]
-    parts[0] += WHOLE - sum(parts)
-    return tuple(Ppm(part) for part in parts)
 
 
 def _length(head: Weights, other: Weights) -> float:

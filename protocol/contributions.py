@@ -107,7 +107,8 @@ def receive_update(view: View, state: RunState, current: OpenRound, update: Upda
         if known.body != update.body:
             raise Invalid(f"two different updates of member {contributor}")
         raise Ignore("an update that we know")
-    if gathering.is_over:  # too late for this round, but a sign that the next one need not do without it
+    if gathering.is_over or view.work.proposal is not None:
+        # Too late for this round, but a sign that our next turn need not do without it.
         return replace(view, silent=view.silent - {contributor})
     if len(gathering.updates) - len(gathering.lost) >= MAX_CONTRIBUTORS - 1:
         raise Ignore("an update where as many as one candidate is made of are there")
@@ -126,7 +127,8 @@ def gather(
 ) -> tuple[View, Effects]:
     """Fetch the others' updates; once nobody is waited for, merge them with ours, or propose ours alone."""
     gathering = view.work.gathering
-    if place != current.proposer or gathering.is_over or view.work.turn_signed:
+    is_done = gathering.is_over or view.work.turn_signed or view.work.proposal is not None
+    if place != current.proposer or is_done:
         return view, ()
     view, fetches = fetch_updates(view, state)
     is_late = now >= gather_time(state, current)

@@ -382,7 +382,8 @@ def on_fetching_failed(view: View, digest: Digest, now: Nanoseconds) -> View:
     An update is not asked for again: its contributor alone has it.
     """
     view = without_update(view, digest)
-    if any(update.body.update == digest for update in view.work.gathering.updates):
+    is_update = any(update.body.update == digest for update in view.work.gathering.updates)
+    if is_update and (view.state is None or digest != view.state.head):
         return replace(view, fetching=view.fetching - {digest})
     wait = SECOND if view.state is None else view.state.params.window // 16
     return replace(view, fetching=view.fetching - {digest}, retry_at=Nanoseconds(now + wait))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from learners import weights
 from learners.digits.learner import DigitsLearner
 from learners.learner import BadWeights, Merger
-from learners.merging import ENORMOUS, WHOLE, merge, shares_of, trusted
+from learners.merging import ENORMOUS, merge, trusted
+from learners.shares import WHOLE
 from protocol.ids import Ppm, Round
 
 TARGET = {"a": torch.tensor([[1.0, -2.0], [0.5, 3.0]]), "b": torch.tensor([0.3])}
@@ -79,7 +80,7 @@ def test_order_does_not_matter_and_shares_make_a_whole(kinds, random):
     assert sum(one.shares) == sum(other.shares) == WHOLE
     assert min(one.shares) >= 0
     for at, i in enumerate(order):
-        assert abs(other.shares[1 + at] - one.shares[1 + i]) <= 1
+        assert abs(other.shares[1 + at] - one.shares[1 + i]) <= 1  # where sums round otherwise
     for name in HEAD:
         assert torch.allclose(one.weights[name], other.weights[name], atol=1e-6)
         assert one.weights[name].dtype == HEAD[name].dtype
@@ -114,14 +115,6 @@ def test_nobody_weighs_more_than_the_median():
     assert trusted([10.0, 2.0, 1.0, -3.0]) == [2.0, 2.0, 1.0, 0.0]
     assert trusted([1.0, 3.0]) == [1.0, 2.0]
     assert trusted([-1.0, 0.0]) == [0.0, 0.0]
-
-
-@given(st.lists(st.floats(0, 1e300), min_size=1, max_size=16).filter(any))
-def test_shares_are_whole_parts_of_a_million(found):
-    shares = shares_of(found)
-    assert sum(shares) == WHOLE
-    assert min(shares) >= 0
-    assert all(share == 0 for share, weight in zip(shares[1:], found[1:], strict=True) if weight == 0)
 
 
 # ---- the digits learner ----

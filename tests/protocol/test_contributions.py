@@ -27,7 +27,7 @@ from protocol.view import (
     TrainingFailed,
 )
 from tests.protocol.peer import HEAD, Peer, only
-from tests.protocol.world import PEERS, Run, account, blob, verdict
+from tests.protocol.world import PEERS, Run, account, blob, propose, verdict
 
 WINDOW = 20
 
@@ -198,6 +198,22 @@ def test_an_update_that_cannot_be_had_is_left_out_and_not_waited_for(run, propos
     assert [place for place, _ in merge.updates] == sorted(run.voters[1:])
     assert proposer.view.silent == {run.voters[0]}
     assert proposer.view.retry_at == 0, "what else is to be fetched is not held up"
+
+
+def test_a_head_that_cannot_be_had_is_not_asked_for_again_at_once_where_somebody_calls_it_an_update(run):
+    proposer = Peer(run, run.current.proposer, head=False)
+    assert only(proposer.effects, Fetch).digest == HEAD
+    proposer.hear(run.update(run.voters[0], update=HEAD))
+    assert not kinds(proposer.feed(FetchingFailed(HEAD)), Fetch)
+    assert proposer.view.retry_at > proposer.now
+
+
+def test_a_proposer_that_has_proposed_in_an_earlier_life_gathers_no_more(run, proposer):
+    earlier = run.proposal()
+    run.put(propose(earlier))
+    proposer.sync()
+    assert not kinds(proposer.hear(run.update(run.voters[0])), Fetch)
+    assert not kinds(proposer.feed(made(run, "own")), Sign)
 
 
 def next_turn(run, proposer):
