@@ -115,6 +115,9 @@ def vectors_in(batch: pa.RecordBatch, name: str, width: int, path: Path) -> np.n
     if width == 0:
         return np.zeros((batch.num_rows, 0), np.float32)
     column = batch.column(name)
+    # A row that is null has no numbers: `flatten` would drop it and shift the others.
+    if column.null_count:
+        raise DataError(f"{path}: {name} is missing in {column.null_count} of {len(column)} rows")
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         if (column.value_lengths().to_numpy(zero_copy_only=False) != width).any():
             raise DataError(f"{path}: {name} does not hold {width} numbers in every row")
@@ -124,9 +127,6 @@ def vectors_in(batch: pa.RecordBatch, name: str, width: int, path: Path) -> np.n
     elif width != 1:
         raise DataError(f"{path}: {name} is {column.type}, not {width} numbers")
     is_list = pa.types.is_nested(column.type)
-    # A row that is null has no numbers: `flatten` would drop it and shift the others.
-    if column.null_count:
-        raise DataError(f"{path}: {name} is missing in {column.null_count} of {len(column)} rows")
     values = column.flatten() if is_list else column
     if values.null_count:
         raise DataError(f"{path}: {name} holds {values.null_count} missing numbers")

@@ -12,6 +12,7 @@ COMMANDS = {
     "audit": "Check a run from its topic alone.",
     "balance": "Show where the money of a run is, and of it ours.",
     "cost": "Estimate what a run costs on Hedera.",
+    "data": "Import recordings into a private dataset, look at one, see its split.",
     "demo": "Run a network and several daemons on this machine, and audit what they did.",
     "doctor": "Look at all that a node needs, and say what to do.",
     "found": "Found a run: create its topic and write the genesis record.",
