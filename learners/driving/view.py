@@ -1,7 +1,7 @@
 """What a camera on a car shows of the track world: sky, verge, road, and a white line along each border.
 
-The ground is flat and the camera level, so an image row shows one line across the ground. A road is a polygon; the edges
-that cross that line say where it begins and ends (the scanline fill of any graphics book), to a fraction of a pixel.
+The ground is flat and the camera level, so an image row shows one line across the ground. A road is a polygon; the
+edges that cross that line say where it begins and ends (scanline filling), to a fraction of a pixel.
 """
 
 import math
