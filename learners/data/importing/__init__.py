@@ -1,0 +1,1 @@
+"""Recordings of others, read into a dataset: one module a format."""
