@@ -60,6 +60,8 @@ class Params(Model):
     """Credit of each vote in a round that was accepted or rejected."""
     penalty_rejected: TinybarField = Tinybar(0)
     """What the proposer of a clearly rejected candidate loses of its stake."""
+    penalty_outvoted: TinybarField = Tinybar(0)
+    """What a voter loses of its stake when the others clearly say the opposite."""
     penalty_absent: TinybarField = Tinybar(0)
     """What a member loses of its stake for a round in which it was absent."""
     settle_every: Annotated[int, Field(ge=1, le=1_000_000)] = 10

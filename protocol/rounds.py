@@ -21,7 +21,7 @@ from protocol.rules import (
     MILLION,
     committee_for,
     count_of,
-    is_clear_rejection,
+    is_outvoted,
     proposal_reward,
     proposer_for,
     tally,
@@ -118,8 +118,8 @@ def close_round(
         time=stamp.time,
     )
     absent, inactive, money = settle_attendance(state, is_hurried(state, ending, stamp))
-    if ending == "rejected":
-        money = with_rejection(money, state, current, votes)
+    if ending in ("accepted", "rejected"):
+        money = with_contradictions(money, state, current, votes)
     head, head_size, head_pieces = state.head, state.head_size, state.head_pieces
     if proposal is not None and ending in ("accepted", "rejected"):
         money = with_earnings(money, state, current, closed, proposal)
@@ -200,13 +200,23 @@ def with_earnings(
     return with_rewards(money, rewards)
 
 
-def with_rejection(money: Money, state: RunState, current: OpenRound, votes: Sequence[Vote]) -> Money:
-    """Take the penalty of a clear rejection from the proposer's stake."""
-    choices = counted_choices(current, votes)
-    rejects = sum(choice is Choice.REJECT for choice in choices)
-    if not is_clear_rejection(rejects, count_of(choices, len(current.members))):
-        return money
-    return with_penalty(money, current.proposer, state.params.penalty_rejected)
+def with_contradictions(money: Money, state: RunState, current: OpenRound, votes: Sequence[Vote]) -> Money:
+    """Take the penalties of whom the others clearly contradict: of the proposer, and of voters.
+
+    Who could not fetch a candidate that more than half of the members approve counts as rejecting it, for others it
+    is no reason to have rejected.
+    """
+    choices, params, members = counted_choices(current, votes), state.params, len(current.members)
+    count = count_of(choices, members)
+    others = count.approvals + count.rejections - 1
+    rejects = choices.count(Choice.REJECT)
+    if is_outvoted(rejects, others, members):
+        money = with_penalty(money, current.proposer, params.penalty_rejected)
+    for vote, choice in zip(votes, choices, strict=True):
+        against = rejects if choice is Choice.APPROVE else count.approvals
+        if choice is not Choice.ABSTAIN and is_outvoted(against, others, members):
+            money = with_penalty(money, vote.body.voter, params.penalty_outvoted)
+    return money
 
 
 def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:

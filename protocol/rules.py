@@ -152,13 +152,13 @@ def proposal_reward(gains: Iterable[Ppm], members: int, params: Params) -> Tinyb
     return Tinybar(min(params.reward_proposal, params.reward_per_ppm * gain))
 
 
-def is_clear_rejection(rejects: int, count: Count) -> bool:
-    """Whether two thirds of the decisive votes, and more than half of the members, say that it harms.
+def is_outvoted(against: int, decisive: int, members: int) -> bool:
+    """Whether what somebody said is clearly contradicted: less is noise.
 
-    rejects: votes of `reject`; `unavailable` is no ground for a penalty. A narrow rejection is noise.
+    against: votes that say the opposite, at least two thirds of the `decisive` votes of the others, and more
+    than half of the members of the round. A proposal is its proposer's approval.
     """
-    decisive = count.approvals + count.rejections
-    return 3 * rejects >= 2 * decisive and 2 * rejects > count.members
+    return 3 * against >= 2 * decisive and 2 * against > members
 
 
 def scaled(rewards: Sequence[Tinybar], pool: Tinybar) -> tuple[Tinybar, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from learners.learner import LearnerError
 from protocol.ids import Ppm
 
 MAX_FRAMES = 100_000
@@ -24,7 +25,7 @@ Times = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-class DataError(Exception):
+class DataError(LearnerError):
     """Data that are not what they should be; the message names the place, the cause and the remedy."""
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from learners.driving.track import POINTS, Floats, Ints, Tracks
+from learners.driving.track import POINTS, Bools, Floats, Ints, Tracks
 
 STEP_SECONDS = 0.05
 MAX_STEPS = 1200
@@ -23,8 +22,6 @@ _BRAKING = 8.0
 _DRAG = 0.02
 # A car moves at most 1.25 m a step, two points of the shortest track, so its next nearest point is in here.
 _NEAR = np.arange(-2, 9)
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,11 @@ class Lanes:
 
     def keep(self, chosen: Bools) -> "Lanes":
         """Only the chosen lanes, in order; dropping the finished ones makes rollouts fast."""
-        return Lanes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        return self if chosen.all() else self.taken(np.flatnonzero(chosen))
+
+    def taken(self, places: Ints) -> "Lanes":
+        """The lanes at some places, in that order; a place may come more than once."""
+        return Lanes(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
 
     def replaced(self, chosen: Bools, by: "Lanes") -> "Lanes":
         """These lanes, the chosen ones exchanged for those of another batch of the same size."""

@@ -1,6 +1,7 @@
 """The driving learner: DAgger on private roads, votes by paired laps on others."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,12 +10,16 @@ from learners import weights
 from learners.driving.dagger import Schedule, fit
 from learners.driving.dataset import Dataset
 from learners.driving.options import Learning, parse_options
-from learners.driving.policy import initial_weights, policy_of, tensor_specs
+from learners.driving.policy import Weights, initial_weights, policy_of, tensor_specs
+from learners.driving.track import MAX_PEER
 from learners.driving.world import Laps, TrackWorld, World
 from learners.files import write_whole
-from learners.learner import Comparison, LearnerSpec, Training
+from learners.learner import BadWeights, Comparison, LearnerSpec, Merging, Training
 from learners.paired import paired
+from learners.shares import shares_of
 from protocol.ids import Digest, Round, digest_of
+
+_log = logging.getLogger(__name__)
 
 
 def driving_learner(options: Mapping[str, object], data: Path) -> "DrivingLearner":
@@ -24,7 +29,7 @@ def driving_learner(options: Mapping[str, object], data: Path) -> "DrivingLearne
 
 
 class DrivingLearner:
-    """One peer's roads, demonstrations and policy; implements `learners.learner.Learner`."""
+    """One peer's roads, demonstrations and policy; implements `learners.learner.Merger`."""
 
     def __init__(self, name: str, options: Learning, world: World, data: Path) -> None:
         """Read the demonstrations in the folder `data`. Raises LearnerError."""
@@ -48,23 +53,53 @@ class DrivingLearner:
         The same head, round and data give the same bytes on the same machine.
         """
         base = weights.load(head, self._spec)
-        seed = self._options.seed * 1_000_003 + round
+        seed = self._seed(round)
         labels = self._dataset.of(round)
         if labels is None:
             driver = policy_of(base) if len(self._dataset) else None
             labels = self._world.collect(driver, self._options.labels_per_turn, seed)
             self._dataset.append(round, labels)
         schedule = Schedule(steps=self._options.train_steps)
-        rehearsal = self._world.rehearse(policy_of(base), seed)
+        rehearsal = self._world.rehearse([policy_of(base)], seed).demonstrations
         candidate, loss = fit(base, self._dataset.all(), rehearsal, schedule, seed)
         write_whole(out, weights.dump(candidate))
         return Training(labels=len(labels), labels_total=len(self._dataset), loss=loss)
+
+    def merge(self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path) -> Merging:
+        """Teach one's own policy what the others' do well on public roads (see `rehearsal`), and write it.
+
+        No weight of theirs enters the candidate. Shares follow from how much further than the head each came.
+        """
+        before, mine = weights.load(head, self._spec), weights.load(own, self._spec)
+        theirs = [self._update(path) for path in updates]
+        teachers = [policy_of(each) for each in (mine, *theirs) if each is not None]
+        seed = self._seed(round, merging=True)
+        drives = self._world.rehearse(teachers, seed, watched=[policy_of(before)])
+        *driven, known = drives.progress
+        schedule = Schedule(steps=self._options.merge_steps)
+        candidate, _ = fit(mine, self._dataset.all(), drives.demonstrations, schedule, seed)
+        write_whole(out, weights.dump(candidate))
+        worth = iter([_worth(known, progress) for progress in driven])
+        return Merging(shares_of([0 if each is None else next(worth) for each in (mine, *theirs)]))
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         """Lap progress of both on the private validation roads, from the same starts."""
         (before_name, before), (after_name, after) = self._laps(head), self._laps(candidate)
         self._driven = {before_name: before, after_name: after}
         return paired(before, after)
+
+    def _update(self, path: Path) -> Weights | None:
+        try:
+            return weights.load(path, self._spec)
+        except BadWeights as fault:
+            _log.info("an update is left out: %s", fault)
+            return None
+
+    def _seed(self, round: Round, merging: bool = False) -> int:
+        peer = self._options.seed + (
+            MAX_PEER if merging else 0
+        )  # other roads than the updates were trained on
+        return peer * 1_000_003 + round
 
     def _laps(self, blob: Path) -> tuple[Digest, Laps]:
         """The name of a blob and its validation laps; those of the last comparison are not driven again."""
@@ -73,3 +108,11 @@ class DrivingLearner:
         if name in self._driven:
             return name, self._driven[name]
         return name, self._world.laps(policy_of(policy))
+
+
+def _worth(head: Laps, update: Laps) -> int:
+    """What an update is worth, ppm: how much further it came, less what may be chance; nothing without a lap."""
+    if not (update == 1).any():
+        return 0
+    found = paired(head, update)
+    return found.gain - found.error

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from learners.driving.family import FAMILIES, Family
+from learners.driving.family import ALL_FAMILIES, Family
 from learners.driving.track import MAX_PEER, MAX_TRACKS
 from learners.learner import LearnerError
 
@@ -34,6 +34,8 @@ class Learning(BaseModel):
     """Of all that is private and random: roads, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
+    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    """Of fitting one's own policy to what the others' do, where a run merges updates."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""
 
@@ -53,14 +55,14 @@ class Roads(BaseModel):
     @field_validator("family")
     @classmethod
     def _is_known(cls, family: str | FamilyNumbers) -> str | FamilyNumbers:
-        if isinstance(family, str) and family not in FAMILIES:
-            raise ValueError(f"unknown track family {family!r}; the named ones are {', '.join(FAMILIES)}")
+        if isinstance(family, str) and family not in ALL_FAMILIES:
+            raise ValueError(f"unknown track family {family!r}; the named ones are {', '.join(ALL_FAMILIES)}")
         return family
 
     def track_family(self) -> Family:
         """The family as the track world knows it."""
         if isinstance(self.family, str):
-            return FAMILIES[self.family]
+            return ALL_FAMILIES[self.family]
         numbers = self.family
         return Family(
             "own", numbers.radius, numbers.harmonics, numbers.amplitude, numbers.half_width, numbers.friction

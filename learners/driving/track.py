@@ -24,6 +24,7 @@ _CLEARANCE = 2.0  # metres between the inner border and the centre of the sharpe
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

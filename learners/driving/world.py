@@ -1,5 +1,6 @@
 """Where a policy drives, is shown what to do, and is judged: what the learner needs to know of a simulator."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from learners.driving.dagger import collect
 from learners.driving.dataset import Demonstrations
 from learners.driving.options import DrivingOptions
 from learners.driving.rays import OBSERVATION
-from learners.driving.rehearsal import rehearse
+from learners.driving.rehearsal import Drives, rehearse
 from learners.driving.rollout import Policy, by_sight, laps
 from learners.driving.track import make_tracks, stack, training_seeds, validation_seeds
 
@@ -30,8 +31,8 @@ class World(Protocol):
     def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
         """States to which driving on private roads led, labelled by the expert; None lets the expert drive."""
 
-    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
-        """What a policy does where it does well on public roads; maybe nothing."""
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
+        """What policies do where they do well on public roads, all on the same ones; who is watched teaches nothing."""
 
     def laps(self, policy: Policy) -> Laps:
         """How well a policy drives on the private validation roads."""
@@ -55,9 +56,9 @@ class TrackWorld:
         """See `dagger.collect`."""
         return collect(policy, self._training, labels, seed)
 
-    def rehearse(self, policy: Policy, seed: int) -> Demonstrations:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `rehearsal.rehearse`."""
-        return rehearse(policy, seed)
+        return rehearse(teachers, seed, watched)
 
     def laps(self, policy: Policy) -> Laps:
         """The progress of each lap: (starts * tracks,)."""

@@ -163,6 +163,7 @@ def _params(setup: Setup, draw: Random, stake: int) -> dict[str, Any]:
         "reward_proposal": 1_000,
         "penalty_rejected": draw.choice([0, 50]),
         "penalty_absent": draw.choice([0, 5]),
+        "penalty_outvoted": draw.choice([0, 3]),
         "settle_every": draw.choice([3, 5]),
         "settle_window": 60,
         "settle_fee": 10_000,

@@ -10,6 +10,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from learners import weights
+from learners.data.dataset import open_dataset
 from learners.driving import car, env
 from learners.driving.alone import train_alone
 from learners.driving.dagger import Schedule, collect, fit
@@ -19,7 +20,7 @@ from learners.driving.family import FAMILIES
 from learners.driving.learner import DrivingLearner, driving_learner
 from learners.driving.policy import act, initial_weights, policy_of, tensor_specs
 from learners.driving.referee import answer
-from learners.driving.rehearsal import rehearse
+from learners.driving.rehearsal import STATES, rehearse
 from learners.driving.rollout import by_sight, laps
 from learners.driving.track import make_tracks, stack, training_seeds
 from learners.learner import BadWeights, LearnerError
@@ -69,16 +70,16 @@ def test_the_head_rehearses_the_laps_it_completes_and_no_others(
 ) -> None:
     learner, blobs = taught
     head = policy_of(weights.load(blobs[-1], learner.describe()))
-    seen = rehearse(head, seed=1)
-    assert 0 < len(seen) <= 2000
+    seen = rehearse([head], seed=1).demonstrations
+    assert 0 < len(seen) <= STATES
     assert np.allclose(head(seen.observations), seen.actions, atol=1e-5)
-    assert len(rehearse(policy_of(initial_weights(tensor_specs(64))), seed=1)) == 0
+    assert len(rehearse([policy_of(initial_weights(tensor_specs(64)))], seed=1).demonstrations) == 0
 
 
 def test_rehearsal_keeps_a_candidate_near_the_head(taught: tuple[DrivingLearner, list[Path]]) -> None:
     learner, blobs = taught
     head = weights.load(blobs[-1], learner.describe())
-    known, elsewhere = rehearse(policy_of(head), seed=1), rehearse(policy_of(head), seed=2)
+    known, elsewhere = (rehearse([policy_of(head)], seed).demonstrations for seed in (1, 2))
     narrow = collect(None, stack(make_tracks(range(1), FAMILIES["gentle-wide"])), 250, seed=1)
 
     def change(rehearsal: Demonstrations) -> float:
@@ -163,14 +164,54 @@ def test_a_restart_finds_the_labels(tmp_path: Path, labels: int) -> None:
     assert np.array_equal(found.all().observations, first.all().observations)
 
 
-def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
-    Dataset(tmp_path).append(Round(1), _demonstrations(4, 1.0))
-    whole = (tmp_path / "round-000000001.safetensors").read_bytes()
-    (tmp_path / "round-000000002.safetensors.tmp").write_bytes(whole[:50])
+def test_interventions_are_kept(tmp_path: Path) -> None:
+    seen = _demonstrations(4, 1.0)
+    flags = np.array([True, False, True, True])
     found = Dataset(tmp_path)
-    assert len(found) == 4
-    found.append(Round(2), _demonstrations(5, 1.0))
-    assert len(Dataset(tmp_path)) == 9
+    found.append(Round(1), Demonstrations(seen.observations, seen.actions, flags))
+    found.append(Round(2), _demonstrations(2, 2.0))
+    assert found.all().taken_over().tolist() == Dataset(tmp_path).all().taken_over().tolist()
+    assert found.all().taken_over().tolist() == [*flags.tolist(), False, False]
+    assert open_dataset(tmp_path).info.interventions == 3
+
+
+def test_a_turn_of_several_episodes_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("learners.driving.dataset.MAX_FRAMES", 100)
+    rng = np.random.default_rng(1)
+    turn = Demonstrations(rng.random((250, 15), np.float32), rng.random((250, 2), np.float32))
+    Dataset(tmp_path).append(Round(7), turn)
+    found = Dataset(tmp_path).of(Round(7))
+    assert found is not None
+    assert np.array_equal(found.observations, turn.observations)
+    assert np.array_equal(found.actions, turn.actions)
+    assert [entry.length for entry in open_dataset(tmp_path).entries] == [100, 100, 50]
+    assert open_dataset(tmp_path).info.validation == 0  # this learner validates by driving
+
+
+def test_demonstrations_of_another_world_have_their_own_width(tmp_path: Path) -> None:
+    wide = Demonstrations(np.ones((3, 259), np.float32), np.zeros((3, 2), np.float32))
+    Dataset(tmp_path).append(Round(1), wide)
+    assert Dataset(tmp_path).all().observations.shape == (3, 259)
+    with pytest.raises(LearnerError, match="holds a dataset whose states"):
+        Dataset(tmp_path).append(Round(2), _demonstrations(3, 1.0))
+
+
+def _former(folder: Path, round: int, demonstrations: Demonstrations) -> Path:
+    tensors = {"actions": torch.from_numpy(demonstrations.actions),
+               "observations": torch.from_numpy(demonstrations.observations)}  # fmt: skip
+    path = folder / f"round-{round:09d}.safetensors"
+    path.write_bytes(weights.dump(tensors))
+    return path
+
+
+def test_files_of_the_former_kind_are_taken_over_once(tmp_path: Path) -> None:
+    old = [_former(tmp_path, 2, _demonstrations(250, 2.0)), _former(tmp_path, 1, _demonstrations(3, 1.0))]
+    found = Dataset(tmp_path)
+    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * 250)
+    assert not any(path.exists() for path in old)
+    assert np.array_equal(Dataset(tmp_path).all().observations, found.all().observations)
+    _former(tmp_path, 2, _demonstrations(250, 2.0))  # a crash came between the two
+    assert len(Dataset(tmp_path)) == 253
 
 
 def test_demonstrations_are_never_overwritten(tmp_path: Path) -> None:
@@ -182,9 +223,15 @@ def test_demonstrations_are_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     Dataset(tmp_path).append(Round(1), _demonstrations(4, 1.0))
-    file = tmp_path / "round-000000001.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(LearnerError, match=r"round-000000001.safetensors is damaged; restore"):
+    file = tmp_path / "data/chunk-000/file-000.parquet"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(LearnerError, match=r"file-000.parquet cannot be read: .*; restore"):
+        Dataset(tmp_path)
+    file.write_bytes(whole)
+    former = _former(tmp_path, 2, _demonstrations(4, 1.0))
+    former.write_bytes(former.read_bytes()[:-1])
+    with pytest.raises(LearnerError, match=r"round-000000002.safetensors is damaged; restore"):
         Dataset(tmp_path)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protocol.ids import Ppm, Tinybar
 from protocol.messages import Choice, Contributor
 from protocol.money import Money, TreasuryKeys, total_of, with_penalty, with_rewards
-from protocol.rules import count_of, is_clear_rejection, proposal_reward, scaled, trimmed_gain
+from protocol.rules import is_outvoted, proposal_reward, scaled, trimmed_gain
 from tests.protocol.world import (
     POOL,
     TREASURY,
@@ -233,17 +233,45 @@ def test_a_penalty_never_exceeds_the_stake(stake, lost):
     ("choices", "members", "clear"),
     [
         ((NO, NO), 3, True),
-        ((NO, NO, YES), 4, False),
+        ((NO, NO, YES), 4, False),  # half of the members
         ((NO,) * 4 + (YES,), 6, True),
-        ((NO,) * 3 + (YES,), 5, False),
+        ((NO,) * 3 + (YES,), 5, True),
+        ((NO,) * 3 + (YES, YES), 6, False),  # half of the members
+        ((NO,) * 4 + (YES,) * 3, 7, False),  # four sevenths of the decisive
         ((NO,) * 4 + (DONT_KNOW,) * 3, 8, False),
         ((NO,) * 5 + (DONT_KNOW,) * 3, 9, True),
         ((NO,), 2, False),
     ],
 )
 def test_two_thirds_of_the_decisive_and_more_than_half_of_all(choices, members, clear):
-    count = count_of(choices, members)
-    assert is_clear_rejection(choices.count(NO), count) is clear
+    assert is_outvoted(choices.count(NO), len(choices) - choices.count(DONT_KNOW), members) is clear
+
+
+def outvoted(outcome, *votes, size=5):
+    """What each voter lost of its stake, in order, and the proposer."""
+    run = Run(size, penalty_outvoted=40, penalty_rejected=300)
+    for place in range(size):
+        run.topup(place, 1_000)
+    proposer, voters = run.current.proposer, run.voters
+    proposal = run.proposal()
+    stakes = run.put(verdict(proposal, run.votes(proposal, *votes), outcome)).money.stakes
+    return [1_000 - stakes[place] for place in (*voters, proposer)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "votes", "lost"),
+    [
+        ("accepted", (YES, YES, NO, NO), (0, 0, 40, 40, 0)),
+        ("accepted", (YES, YES, NO, GONE), (0, 0, 40, 40, 0)),  # a veto is one by any name
+        ("accepted", (YES, YES, DONT_KNOW, NO), (0, 0, 0, 40, 0)),
+        ("accepted", (YES, DONT_KNOW, DONT_KNOW, NO), (0, 0, 0, 0, 0)),
+        ("rejected", (YES, DONT_KNOW, NO, NO), (0, 0, 0, 0, 0)),
+        ("rejected", (NO, NO, NO, YES), (0, 0, 0, 40, 300)),
+        ("rejected", (NO, NO, GONE, YES), (0, 0, 0, 0, 0)),  # who could not fetch it says nothing of it
+    ],
+)
+def test_who_says_the_opposite_of_nearly_all_others_pays(outcome, votes, lost):
+    assert outvoted(outcome, *votes) == list(lost)
 
 
 def test_absence_costs_once_the_next_round_is_over():
