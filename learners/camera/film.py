@@ -11,7 +11,6 @@ from learners.camera.policy import Floats, Sight
 from learners.data.dataset import Dataset
 from learners.data.episode import DataError, Episode
 from learners.data.split import Part
-from learners.learner import LearnerError
 from learners.wanted import check_wanted
 
 _SAMPLE_SEED = 0
@@ -50,15 +49,8 @@ class Film:
 def film_of(dataset: Dataset, part: Part, most: int, lens: Lens, columns: Columns) -> Film:
     """The frames of a part; of more than `most` a sample, the same as long as nothing is appended.
 
-    One episode is held in its recorded form at a time. Raises LearnerError.
+    One episode is held in its recorded form at a time. Raises DataError.
     """
-    try:
-        return _collected(dataset, part, most, lens, columns)
-    except DataError as fault:
-        raise LearnerError(str(fault)) from None
-
-
-def _collected(dataset: Dataset, part: Part, most: int, lens: Lens, columns: Columns) -> Film:
     known = dataset.features
     if known.image is None:
         raise DataError(f"{dataset.folder} has no pictures; the camera learner needs recordings of a camera")

@@ -12,6 +12,9 @@ from learners.driving.options import Roads
 from learners.driving.track import MAX_PEER
 from learners.learner import LearnerError
 
+MAX_HELD = 2 * 1024**3
+"""Bytes of decoded frames, of training and validation each."""
+
 _Column = Annotated[str, Field(min_length=1, max_length=100)]
 _Crop = Annotated[float, Field(ge=0, le=0.9)]
 
@@ -33,6 +36,14 @@ class Seeing(BaseModel):
     """Show every second frame mirrored, with the opposite steering. Not where one side of the road is the right one."""
     frames: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     """Frames held in memory to train on, at height x width bytes each; of more, a fixed sample is taken."""
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> Self:
+        if self.frames * self.height * self.width > MAX_HELD:
+            raise ValueError(
+                f"frames x height x width is more than {MAX_HELD:,} bytes of memory; lower one of them"
+            )
+        return self
 
 
 class RecordedOptions(Seeing):
@@ -58,6 +69,10 @@ class RecordedOptions(Seeing):
 
     @model_validator(mode="after")
     def _leaves_something(self) -> Self:
+        if self.validation_frames * self.height * self.width > MAX_HELD:
+            raise ValueError(
+                f"validation_frames x height x width is more than {MAX_HELD:,} bytes; lower one of them"
+            )
         if self.crop_top + self.crop_bottom > 0.9:
             raise ValueError("crop_top and crop_bottom leave less than a tenth of the picture")
         return self

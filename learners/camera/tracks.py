@@ -14,13 +14,12 @@ from learners.camera.pictures import Lens, png_of
 from learners.camera.policy import Floats, Sight, Weights, actions_of
 from learners.camera.world import Judgement, Lesson
 from learners.data.dataset import Dataset, open_dataset
-from learners.data.episode import DataError, Episode, Features, ImageShape
+from learners.data.episode import Episode, Features, ImageShape
 from learners.driving import car, expert
 from learners.driving.dagger import DRIVE_STEPS, LANES
 from learners.driving.rollout import Pilot, laps
 from learners.driving.track import Tracks, make_tracks, stack, training_seeds, validation_seeds
 from learners.driving.view import Camera, view
-from learners.learner import LearnerError
 from learners.wanted import check_wanted
 from protocol.ids import Digest, Ppm, Round, digest_of
 
@@ -92,14 +91,11 @@ class CameraTracks:
         """
         lens = Lens(self._camera.height, self._camera.width)
         source = f"round-{round:09d}"
-        try:
-            dataset = self._opened()
-            if all(entry.source != source for entry in dataset.entries):
-                pilot = by_camera(head, self._camera) if len(dataset) else expert.drive
-                fresh = collect(pilot, self._training, self._camera, self._options.labels_per_turn, seed)
-                dataset.append(fresh, task="lap", source=source)
-        except DataError as fault:
-            raise LearnerError(str(fault)) from None
+        dataset = self._opened()
+        if all(entry.source != source for entry in dataset.entries):
+            pilot = by_camera(head, self._camera) if len(dataset) else expert.drive
+            fresh = collect(pilot, self._training, self._camera, self._options.labels_per_turn, seed)
+            dataset.append(fresh, task="lap", source=source)
         film = film_of(dataset, "train", self._options.frames, lens, _COLUMNS)
         return Lesson(film, fresh=self._options.labels_per_turn, total=dataset.info.train_frames)
 

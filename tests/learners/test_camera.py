@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from learners.driving.rollout import laps
 from learners.driving.track import held_out_seeds, make_tracks, stack
 from learners.driving.view import Camera
 from learners.learner import BadWeights, LearnerError
+from learners.registry import find_learner
 from learners.wanted import GivenUp, wanted_while
 from protocol.ids import Ppm, Round
 from protocol.messages import Choice
@@ -313,6 +315,8 @@ def test_data_that_cannot_be_learned_from_are_one_line(tmp_path: Path) -> None:
     [
         ({"height": 16}, "camera option 'height'"),
         ({"width": 5000}, "camera option 'width'"),
+        ({"frames": 100_000, "height": 128, "width": 256}, "more than 2,147,483,648 bytes of memory"),
+        ({"validation_frames": 100_000, "height": 128, "width": 256}, "validation_frames x height x width"),
         ({"world": "moon"}, "camera option 'world'"),
         ({"colour": "red"}, "camera option 'colour': Extra inputs are not permitted"),
         ({"crop_top": 0.6, "crop_bottom": 0.6}, "leave less than a tenth"),
@@ -325,6 +329,12 @@ def test_options_are_refused_in_one_line(tmp_path: Path, options: dict[str, obje
     with pytest.raises(LearnerError, match=message) as caught:
         camera_learner(options, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_the_learner_is_found_where_the_distribution_declares_it() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    declared = project["project"]["entry-points"]["roundabout.learners"]["camera"]
+    assert find_learner(declared) is camera_learner
 
 
 def test_work_that_nobody_waits_for_ends(taught: tuple[CameraLearner, Path], tmp_path: Path) -> None:
@@ -384,3 +394,17 @@ def test_a_turn_on_the_tracks_taken_again_reuses_its_labels(tmp_path: Path) -> N
     other.initial(tmp_path / "tall")
     with pytest.raises(LearnerError, match="holds a dataset whose image is"):
         other.propose(tmp_path / "tall", Round(3), tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_a_camera_policy_learns_to_drive_harder_tracks(tmp_path: Path) -> None:
+    options = {**TRACK_OPTIONS, "family": "tight-narrow", "train_steps": 600, "labels_per_turn": 250}
+    learner = camera_learner(options, tmp_path)
+    head = tmp_path / "0"
+    learner.initial(head)
+    for turn in range(1, 7):
+        learner.propose(head, Round(turn), tmp_path / str(turn))
+        head = tmp_path / str(turn)
+    fresh = stack(make_tracks(held_out_seeds(40), FAMILIES["tight-narrow"]))
+    policy = weights.load(head, learner.describe())
+    assert (laps(by_camera(policy, CAMERA), fresh, 7) == 1.0).mean() >= 0.9
