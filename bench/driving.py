@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.collective import Collective, Peer
 from learners import weights
@@ -45,6 +46,8 @@ from protocol.ids import Round
 
 ROWS = ("alone", "pooled", "fedavg", "colearn", "ours")
 ORDERS = ("given", "reversed", "drawn")
+UPDATE_STEPS = 300
+"""Of a policy that is averaged or merged with others after each round."""
 LOCAL_STEPS = 1500
 """Of a policy that is trained on all the labels a round brings, in one place."""
 
@@ -62,7 +65,11 @@ class Task:
     tracks: int
     """Held-out tracks of each family."""
     approval: int
-    """Ppm of the decisive votes that a candidate needs, by our rule."""
+    """Ppm of the decisive votes that a candidate needs, by our rule,"""
+    min_approvals: int
+    """and how many approvals by others than its proposer."""
+    ask: str
+    """What our peers' labels are spent on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ class Result:
     """Bytes of weights between peers in a round, at most."""
     rounds: str
     """Who proposed, and whether it was accepted."""
+    curve: tuple[tuple[int, float, float], ...]
+    """Labels, lap success and worst family on the way there, where that was measured."""
 
 
 class Pooled:
@@ -99,7 +108,9 @@ class Pooled:
     def __init__(self, worlds: Sequence[TrackWorld]) -> None:
         self._worlds = worlds
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """As many labels on each peer's roads."""
         share = labels // len(self._worlds)
         parts = [world.collect(policy, share, seed + place) for place, world in enumerate(self._worlds)]
@@ -140,6 +151,10 @@ def main() -> None:
     parser.add_argument(
         "--approval", type=int, default=500_000, help="ppm of the decisive votes, by our rule"
     )
+    parser.add_argument(
+        "--min-approvals", type=int, default=0, help="by others than the proposer, by our rule"
+    )
+    parser.add_argument("--ask", default="drawn", help="what our peers' labels are spent on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -170,6 +185,8 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
                     arguments.rounds,
                     arguments.tracks,
                     arguments.approval,
+                    arguments.min_approvals,
+                    arguments.ask,
                 )
 
 
@@ -224,7 +241,7 @@ def fedavg(task: Task, folder: Path) -> Result:
     """Everybody trains from the head, weights are averaged, and the average is the head."""
     share = task.labels // task.rounds // task.peers
     learners = [
-        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=300)
+        learner_of(task, place, folder, Forgetful, labels_per_turn=share, train_steps=UPDATE_STEPS)
         for place in range(task.peers)
     ]
     head, seconds, work = folder / "head-0", 0.0, 0.0
@@ -274,15 +291,23 @@ def colearn(task: Task, folder: Path) -> Result:
 def ours(task: Task, folder: Path) -> Result:
     """Roundabout."""
     share = task.labels // task.rounds // task.peers
+    how = {"labels_per_turn": share, "train_steps": UPDATE_STEPS, "ask": task.ask}
     peers = [
-        Peer(name, learner_of(task, place, folder, TrackWorld, labels_per_turn=share, train_steps=300))
+        Peer(name, learner_of(task, place, folder, TrackWorld, **how))
         for place, name in enumerate(names_of(task))
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
     # The order is drawn from the hashes of the records: other seeds, other orders.
-    params = {"max_rounds": 10_000 + task.seed, "approval": task.approval}
+    rules = {"approval": task.approval, "min_approvals": task.min_approvals}
+    params = {"max_rounds": 10_000 + task.seed, **rules}
     run = Collective(peers, folder, order=order[task.order], params=params)
-    run.play(task.rounds)
+    curve, fresh = [], _fresh(task)
+    for number in range(1, task.rounds + 1):
+        run.play(1)
+        if number % 5 == 0:
+            shares = _shares(_driven([_policy(run.head, peers[0].learner)], fresh), task.peers)
+            labels = sum(each.labels for each in run.played)
+            curve.append((labels, float(shares.mean()), float(shares.min())))
     said = " ".join(f"{each.proposer}{'+' if each.ending == 'accepted' else '-'}" for each in run.played)
     return _measured(
         task,
@@ -292,6 +317,7 @@ def ours(task: Task, folder: Path) -> Result:
         sum(each.work for each in run.played),
         max(each.sent for each in run.played),
         said,
+        tuple(curve),
     )
 
 
@@ -322,13 +348,35 @@ def _policy(head: Path, learner: object) -> Policy:
     return policy_of(weights.load(head, learner.describe()))
 
 
+def _fresh(task: Task) -> Tracks:
+    return held_out([ALL_FAMILIES[name] for name in names_of(task)], task.tracks)
+
+
+def _driven(policies: Sequence[Policy], fresh: Tracks) -> NDArray[np.float64]:
+    """(policies, held-out tracks): the progress of each."""
+    return np.stack([laps(by_sight(policy), fresh, HELD_OUT_START) for policy in policies])
+
+
+def _shares(driven: NDArray[np.float64], families: int) -> NDArray[np.float64]:
+    """(policies, families): laps completed."""
+    shares: NDArray[np.float64] = (driven == 1).reshape(len(driven), families, -1).mean(axis=2)
+    return shares
+
+
 def _measured(
-    task: Task, policies: list[Policy], labels: int, seconds: float, work: float, sent: int, rounds: str
+    task: Task,
+    policies: list[Policy],
+    labels: int,
+    seconds: float,
+    work: float,
+    sent: int,
+    rounds: str,
+    curve: tuple[tuple[int, float, float], ...] = (),
 ) -> Result:
     """How policies drive on held-out tracks; of several, the mean."""
-    fresh = held_out([ALL_FAMILIES[name] for name in names_of(task)], task.tracks)
-    driven = np.stack([laps(by_sight(policy), fresh, HELD_OUT_START) for policy in policies])
-    shares = (driven == 1).reshape(len(policies), task.peers, -1).mean(axis=2)
+    fresh = _fresh(task)
+    driven = _driven(policies, fresh)
+    shares = _shares(driven, task.peers)
     return Result(
         row=task.row,
         seed=task.seed,
@@ -345,6 +393,7 @@ def _measured(
         work=round(work, 1),
         sent=sent,
         rounds=rounds,
+        curve=curve,
     )
 
 

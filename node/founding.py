@@ -74,9 +74,14 @@ async def params_of(
         raise ConfigError(f"the key params.{key} is the learner's to say: remove it")
     ref = LearnerRef(name=spec.name, spec=spec.digest())
     try:
-        return Params(learner=ref, initial=Digest(initial), **given)
+        params = Params(learner=ref, initial=Digest(initial), **given)
     except ValidationError as error:
         raise ConfigError(f"the key params.{first_error(error)}; see docs/parameters.md") from None
+    if params.contribution_window and not learner.merges:
+        raise ConfigError(
+            f"the learner {spec.name} cannot merge updates: set params.contribution_window to 0"
+        )
+    return params
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,15 @@ def progress(lanes: Lanes, tracks: Tracks) -> Floats:
     return (lanes.travelled / tracks.length[lanes.track]).clip(0, 1)
 
 
+def restarted(lanes: Lanes, tracks: Tracks, rng: np.random.Generator) -> tuple[Lanes, Bools]:
+    """Every lane that is off its track or has lapped, started anew on a track drawn; and which those are."""
+    is_over = is_off(lanes, tracks) | has_lapped(lanes, tracks)
+    if not is_over.any():
+        return lanes, is_over
+    fresh = start(tracks, rng.integers(0, len(tracks), len(lanes)), rng)
+    return lanes.replaced(is_over, fresh), is_over
+
+
 def _project(x: Floats, y: Floats, lanes: Lanes, tracks: Tracks) -> tuple[Floats, Ints, Floats]:
     """Points moved along the centreline, the nearest point, and the offset from the centreline there."""
     near = lanes.track[:, None] * POINTS + (lanes.station[:, None] + _NEAR) % POINTS

@@ -1,5 +1,6 @@
 """A peer's demonstrations, turn by turn, in a folder of the kind that docs/data.md describes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from learners.data.episode import MAX_FRAMES, Episode, Features
 from learners.driving.car import STEP_SECONDS
 from learners.driving.policy import ACTIONS
 from learners.driving.rays import OBSERVATION, RAYS
-from learners.driving.track import Floats
+from learners.driving.track import Floats, Ints
 from learners.learner import BadWeights, LearnerError, TensorSpec
 from protocol.ids import Ppm, Round
 
@@ -39,6 +40,19 @@ class Demonstrations:
     def taken_over(self) -> NDArray[np.bool_]:
         """(labels,): the interventions, written out."""
         return np.zeros(len(self), np.bool_) if self.interventions is None else self.interventions
+
+    def at(self, rows: Ints) -> "Demonstrations":
+        """Only these rows, in their order."""
+        return Demonstrations(self.observations[rows], self.actions[rows], self.taken_over()[rows])
+
+
+def joined(turns: Sequence[Demonstrations]) -> Demonstrations:
+    """One after the other; one at least."""
+    return Demonstrations(
+        np.concatenate([turn.observations for turn in turns]),
+        np.concatenate([turn.actions for turn in turns]),
+        np.concatenate([turn.taken_over() for turn in turns]),
+    )
 
 
 EMPTY = Demonstrations(np.zeros((0, OBSERVATION), np.float32), np.zeros((0, ACTIONS), np.float32))
@@ -72,9 +86,12 @@ class Dataset:
         data.open_dataset(self._folder, create=features).extend(episodes, task=TASK, sources=names)
         self._rounds[round] = demonstrations
 
-    def all(self) -> Demonstrations:
-        """Everything, in order of rounds, so that a restart trains on the same sequence."""
-        return _joined([self._rounds[round] for round in sorted(self._rounds)] or [EMPTY])
+    def until(self, round: Round) -> Demonstrations:
+        """What was collected up to a round and in it, in order of rounds.
+
+        So a restart, and whoever does the round again when later ones are over, trains on the same sequence.
+        """
+        return joined([self._rounds[each] for each in sorted(self._rounds) if each <= round] or [EMPTY])
 
     def __len__(self) -> int:
         return sum(len(turn) for turn in self._rounds.values())
@@ -85,7 +102,7 @@ class Dataset:
             episode = found.read(entry)
             piece = Demonstrations(episode.states, episode.actions, episode.interventions)
             pieces.setdefault(_round_of(entry.source.partition("/")[0], self._folder), []).append(piece)
-        self._rounds = {round: _joined(those) for round, those in pieces.items()}
+        self._rounds = {round: joined(those) for round, those in pieces.items()}
 
     def _convert(self) -> None:
         """Take over the files of the former kind, one a round; each goes once its labels are in the new."""
@@ -110,14 +127,6 @@ def _episode(demonstrations: Demonstrations, at: int) -> Episode:
     actions = demonstrations.actions[chosen]
     clock = np.arange(len(actions), dtype=np.float64) * STEP_SECONDS
     return Episode(demonstrations.observations[chosen], actions, demonstrations.taken_over()[chosen], clock)
-
-
-def _joined(turns: list[Demonstrations]) -> Demonstrations:
-    return Demonstrations(
-        np.concatenate([turn.observations for turn in turns]),
-        np.concatenate([turn.actions for turn in turns]),
-        np.concatenate([turn.taken_over() for turn in turns]),
-    )
 
 
 def _round_of(name: str, place: Path) -> Round:

@@ -48,7 +48,7 @@ class DrivingLearner:
         write_whole(out, weights.dump(initial_weights(self._spec.tensors)))
 
     def propose(self, head: Path, round: Round, out: Path) -> Training:
-        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels so far.
+        """Collect this round's labels, unless an earlier attempt did, and fit the head to all labels up to it.
 
         The same head, round and data give the same bytes on the same machine.
         """
@@ -57,13 +57,16 @@ class DrivingLearner:
         labels = self._dataset.of(round)
         if labels is None:
             driver = policy_of(base) if len(self._dataset) else None
-            labels = self._world.collect(driver, self._options.labels_per_turn, seed)
-            self._dataset.append(round, labels)
+            known = self._dataset.until(round)
+            labels = self._world.collect(driver, self._options.labels_per_turn, seed, known)
+            if len(labels):
+                self._dataset.append(round, labels)
         schedule = Schedule(steps=self._options.train_steps)
         rehearsal = self._world.rehearse([policy_of(base)], seed).demonstrations
-        candidate, loss = fit(base, self._dataset.all(), rehearsal, schedule, seed)
+        known = self._dataset.until(round)
+        candidate, loss = fit(base, known, rehearsal, schedule, seed)
         write_whole(out, weights.dump(candidate))
-        return Training(labels=len(labels), labels_total=len(self._dataset), loss=loss)
+        return Training(labels=len(labels), labels_total=len(known), loss=loss)
 
     def merge(self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path) -> Merging:
         """Teach one's own policy what the others' do well on public roads (see `rehearsal`), and write it.
@@ -77,7 +80,7 @@ class DrivingLearner:
         drives = self._world.rehearse(teachers, seed, watched=[policy_of(before)])
         *driven, known = drives.progress
         schedule = Schedule(steps=self._options.merge_steps)
-        candidate, _ = fit(mine, self._dataset.all(), drives.demonstrations, schedule, seed)
+        candidate, _ = fit(mine, self._dataset.until(round), drives.demonstrations, schedule, seed)
         write_whole(out, weights.dump(candidate))
         worth = iter([_worth(known, progress) for progress in driven])
         return Merging(shares_of([0 if each is None else next(worth) for each in (mine, *theirs)]))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -10,6 +10,7 @@ from learners.driving.family import ALL_FAMILIES, Family
 from learners.driving.track import MAX_PEER, MAX_TRACKS
 from learners.learner import LearnerError
 
+Asking = Literal["drawn", "doubt", "gated", "mixed"]
 _Metres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -34,7 +35,7 @@ class Learning(BaseModel):
     """Of all that is private and random: roads, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
-    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
     """Of fitting one's own policy to what the others' do, where a run merges updates."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""
@@ -47,6 +48,9 @@ class Roads(BaseModel):
 
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
+    ask: Asking = "drawn"
+    """What labels are spent on: states of the policy's drives, drawn at random or where its own labels leave it in
+    doubt, or the expert's driving where it takes over ("gated"), which may need fewer (docs/interventions.md)."""
     train_tracks: Annotated[int, Field(ge=1, le=MAX_TRACKS)] = 16
     validation_tracks: Annotated[int, Field(ge=2, le=MAX_TRACKS)] = 32
     validation_starts: Annotated[int, Field(ge=1, le=64)] = 4

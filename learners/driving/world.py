@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.driving.dagger import collect
-from learners.driving.dataset import Demonstrations
+from learners.driving.asking import ask
+from learners.driving.dataset import EMPTY, Demonstrations
 from learners.driving.options import DrivingOptions
 from learners.driving.rays import OBSERVATION
 from learners.driving.rehearsal import Drives, rehearse
@@ -28,8 +28,13 @@ class World(Protocol):
     scorer: str
     """The name of the score and its version; part of the public spec."""
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
-        """States to which driving on private roads led, labelled by the expert; None lets the expert drive."""
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
+        """States to which driving on private roads led, labelled by the expert; None lets the expert drive.
+
+        known: all labels so far. At most `labels`, fewer where the policy needs no more.
+        """
 
     def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """What policies do where they do well on public roads, all on the same ones; who is watched teaches nothing."""
@@ -51,10 +56,13 @@ class TrackWorld:
         self._training = stack(make_tracks(training_seeds(seed, options.train_tracks), family))
         self._validation = stack(make_tracks(validation_seeds(seed, options.validation_tracks), family))
         self._starts = options.validation_starts
+        self._ask = options.ask
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
-        """See `dagger.collect`."""
-        return collect(policy, self._training, labels, seed)
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
+        """See `asking.ask`."""
+        return ask(self._ask, policy, self._training, labels, seed, known)
 
     def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `rehearsal.rehearse`."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "localnet": "Run an embedded Hedera network.",
     "motion": "Join, leave, change the rules, end the run: draft, show, sign, submit.",
     "node": "Take part in a run.",
+    "replay": "Do again what a peer did in a run, and compare.",
     "simulate": "Try many nodes under virtual time with everything that goes wrong.",
     "status": "Show how a running daemon stands.",
     "topup": "Put more money at stake.",

@@ -160,8 +160,9 @@ def test_a_restart_finds_the_labels(tmp_path: Path, labels: int) -> None:
     first.append(Round(1), _demonstrations(3, 1.0))
     found = Dataset(tmp_path)
     assert len(found) == labels + 3
-    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * labels)
-    assert np.array_equal(found.all().observations, first.all().observations)
+    assert np.array_equal(found.until(Round(2)).actions[:, 0], [1.0] * 3 + [2.0] * labels)
+    assert np.array_equal(found.until(Round(9)).observations, first.until(Round(2)).observations)
+    assert np.array_equal(found.until(Round(1)).actions[:, 0], [1.0] * 3)
 
 
 def test_interventions_are_kept(tmp_path: Path) -> None:
@@ -170,8 +171,10 @@ def test_interventions_are_kept(tmp_path: Path) -> None:
     found = Dataset(tmp_path)
     found.append(Round(1), Demonstrations(seen.observations, seen.actions, flags))
     found.append(Round(2), _demonstrations(2, 2.0))
-    assert found.all().taken_over().tolist() == Dataset(tmp_path).all().taken_over().tolist()
-    assert found.all().taken_over().tolist() == [*flags.tolist(), False, False]
+    assert (
+        found.until(Round(2)).taken_over().tolist() == Dataset(tmp_path).until(Round(2)).taken_over().tolist()
+    )
+    assert found.until(Round(2)).taken_over().tolist() == [*flags.tolist(), False, False]
     assert open_dataset(tmp_path).info.interventions == 3
 
 
@@ -191,7 +194,7 @@ def test_a_turn_of_several_episodes_is_kept_whole(tmp_path: Path, monkeypatch: p
 def test_demonstrations_of_another_world_have_their_own_width(tmp_path: Path) -> None:
     wide = Demonstrations(np.ones((3, 259), np.float32), np.zeros((3, 2), np.float32))
     Dataset(tmp_path).append(Round(1), wide)
-    assert Dataset(tmp_path).all().observations.shape == (3, 259)
+    assert Dataset(tmp_path).until(Round(99)).observations.shape == (3, 259)
     with pytest.raises(LearnerError, match="holds a dataset whose states"):
         Dataset(tmp_path).append(Round(2), _demonstrations(3, 1.0))
 
@@ -207,9 +210,11 @@ def _former(folder: Path, round: int, demonstrations: Demonstrations) -> Path:
 def test_files_of_the_former_kind_are_taken_over_once(tmp_path: Path) -> None:
     old = [_former(tmp_path, 2, _demonstrations(250, 2.0)), _former(tmp_path, 1, _demonstrations(3, 1.0))]
     found = Dataset(tmp_path)
-    assert np.array_equal(found.all().actions[:, 0], [1.0] * 3 + [2.0] * 250)
+    assert np.array_equal(found.until(Round(99)).actions[:, 0], [1.0] * 3 + [2.0] * 250)
     assert not any(path.exists() for path in old)
-    assert np.array_equal(Dataset(tmp_path).all().observations, found.all().observations)
+    assert np.array_equal(
+        Dataset(tmp_path).until(Round(99)).observations, found.until(Round(99)).observations
+    )
     _former(tmp_path, 2, _demonstrations(250, 2.0))  # a crash came between the two
     assert len(Dataset(tmp_path)) == 253
 

@@ -83,6 +83,11 @@ class World:
         record = FundRecord(run=run, account=FUNDER, amount=Tinybar(amount), transaction=paid)
         await self.topic.submit(canonical(record))
 
+    async def found(self) -> RunState:
+        """Put the genesis on the topic: the state after it."""
+        await self.topic.submit(canonical(self.genesis))
+        return self.opened()
+
     def opened(self) -> RunState:
         """The state after the genesis."""
         (message, *_) = self.topic.messages
