@@ -41,8 +41,10 @@ class Learning(BaseModel):
     """Units of each hidden layer."""
 
 
-class DrivingOptions(Learning):
-    """The options of one peer in the track world."""
+class Roads(BaseModel):
+    """One peer's private tracks, whatever it drives them by."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     family: str | FamilyNumbers
     """The private tracks: the name of a family, or its numbers."""
@@ -69,6 +71,10 @@ class DrivingOptions(Learning):
         return Family(
             "own", numbers.radius, numbers.harmonics, numbers.amplitude, numbers.half_width, numbers.friction
         )
+
+
+class DrivingOptions(Learning, Roads):
+    """The options of one peer in the track world."""
 
 
 def parse_options(options: Mapping[str, object]) -> DrivingOptions:
