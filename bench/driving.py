@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bench.collective import Collective, Peer
 from learners import weights
@@ -61,6 +62,8 @@ class Task:
     rounds: int
     tracks: int
     """Held-out tracks of each family."""
+    approval: int
+    """Ppm of the decisive votes that a candidate needs, by our rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Result:
     """Bytes of weights between peers in a round, at most."""
     rounds: str
     """Who proposed, and whether it was accepted."""
+    curve: tuple[tuple[int, float, float], ...]
+    """Labels, lap success and worst family on the way there, where that was measured."""
 
 
 class Pooled:
@@ -106,9 +111,9 @@ class Pooled:
             np.concatenate([part.actions for part in parts]),
         )
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """Nothing: who has everybody's data unlearns nothing."""
-        return Drives(np.zeros((len(policies), 1)), EMPTY)
+        return Drives(np.zeros((len(teachers), 1)), EMPTY)
 
     def laps(self, policy: Policy) -> Laps:
         """Nobody votes."""
@@ -118,9 +123,9 @@ class Pooled:
 class Forgetful(TrackWorld):
     """Private roads without any public ones beside them, as the other rows have it."""
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """Nothing."""
-        return Drives(np.zeros((len(policies), 1)), EMPTY)
+        return Drives(np.zeros((len(teachers), 1)), EMPTY)
 
 
 def main() -> None:
@@ -135,6 +140,9 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=5000, help="expert labels in all")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--tracks", type=int, default=100, help="held-out tracks of each family")
+    parser.add_argument(
+        "--approval", type=int, default=500_000, help="ppm of the decisive votes, by our rule"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     arguments = parser.parse_args()
@@ -157,7 +165,14 @@ def _tasks(arguments: argparse.Namespace) -> Iterator[Task]:
             orders = ("drawn",) if row in ("alone", "pooled", "fedavg") else arguments.orders.split(",")
             for order in orders:
                 yield Task(
-                    row, arguments.peers, seed, order, arguments.labels, arguments.rounds, arguments.tracks
+                    row,
+                    arguments.peers,
+                    seed,
+                    order,
+                    arguments.labels,
+                    arguments.rounds,
+                    arguments.tracks,
+                    arguments.approval,
                 )
 
 
@@ -268,8 +283,15 @@ def ours(task: Task, folder: Path) -> Result:
     ]
     order = {"given": list(range(task.peers)), "reversed": list(range(task.peers))[::-1], "drawn": None}
     # The order is drawn from the hashes of the records: other seeds, other orders.
-    run = Collective(peers, folder, order=order[task.order], params={"max_rounds": 10_000 + task.seed})
-    run.play(task.rounds)
+    params = {"max_rounds": 10_000 + task.seed, "approval": task.approval}
+    run = Collective(peers, folder, order=order[task.order], params=params)
+    curve, fresh = [], _fresh(task)
+    for number in range(1, task.rounds + 1):
+        run.play(1)
+        if number % 5 == 0:
+            shares = _shares(_driven([_policy(run.head, peers[0].learner)], fresh), task.peers)
+            labels = sum(each.labels for each in run.played)
+            curve.append((labels, float(shares.mean()), float(shares.min())))
     said = " ".join(f"{each.proposer}{'+' if each.ending == 'accepted' else '-'}" for each in run.played)
     return _measured(
         task,
@@ -279,6 +301,7 @@ def ours(task: Task, folder: Path) -> Result:
         sum(each.work for each in run.played),
         max(each.sent for each in run.played),
         said,
+        tuple(curve),
     )
 
 
@@ -309,13 +332,35 @@ def _policy(head: Path, learner: object) -> Policy:
     return policy_of(weights.load(head, learner.describe()))
 
 
+def _fresh(task: Task) -> Tracks:
+    return held_out([ALL_FAMILIES[name] for name in names_of(task)], task.tracks)
+
+
+def _driven(policies: Sequence[Policy], fresh: Tracks) -> NDArray[np.float64]:
+    """(policies, held-out tracks): the progress of each."""
+    return np.stack([laps(by_sight(policy), fresh, HELD_OUT_START) for policy in policies])
+
+
+def _shares(driven: NDArray[np.float64], families: int) -> NDArray[np.float64]:
+    """(policies, families): laps completed."""
+    shares: NDArray[np.float64] = (driven == 1).reshape(len(driven), families, -1).mean(axis=2)
+    return shares
+
+
 def _measured(
-    task: Task, policies: list[Policy], labels: int, seconds: float, work: float, sent: int, rounds: str
+    task: Task,
+    policies: list[Policy],
+    labels: int,
+    seconds: float,
+    work: float,
+    sent: int,
+    rounds: str,
+    curve: tuple[tuple[int, float, float], ...] = (),
 ) -> Result:
     """How policies drive on held-out tracks; of several, the mean."""
-    fresh = held_out([ALL_FAMILIES[name] for name in names_of(task)], task.tracks)
-    driven = np.stack([laps(by_sight(policy), fresh, HELD_OUT_START) for policy in policies])
-    shares = (driven == 1).reshape(len(policies), task.peers, -1).mean(axis=2)
+    fresh = _fresh(task)
+    driven = _driven(policies, fresh)
+    shares = _shares(driven, task.peers)
     return Result(
         row=task.row,
         seed=task.seed,
@@ -332,6 +377,7 @@ def _measured(
         work=round(work, 1),
         sent=sent,
         rounds=rounds,
+        curve=curve,
     )
 
 

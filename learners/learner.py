@@ -103,7 +103,7 @@ class Learner(Protocol):
 
 @runtime_checkable
 class Merger(Learner, Protocol):
-    """A learner that can make one candidate of several members' updates."""
+    """A learner that can make one candidate of several members' updates (SPEC.md, contributions)."""
 
     def merge(self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path) -> Merging:
         """Merge the others' updates of a head with one's own, and write the candidate.

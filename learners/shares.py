@@ -1,4 +1,4 @@
-"""Whose a merged candidate is: shares in ppm from what each update was worth."""
+"""Whose a merged candidate is: shares in ppm from what each update was worth (SPEC.md, contributions)."""
 
 from collections.abc import Sequence
 

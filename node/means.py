@@ -1,12 +1,12 @@
 """What a node acts with: its key, its memory, and the ports to topic, learner and network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from learners.learner import Comparison, LearnerSpec, Training
+from learners.learner import Comparison, LearnerSpec, Merging, Training
 from ledger.lookup import Transfers
 from ledger.topic import Topic
 from node.blobs import Blobs
@@ -32,6 +32,15 @@ class LearnerPort(Protocol):
 
     async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
         """Compare a candidate with the head."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether it can merge updates; known once it has described itself."""
+
+    async def merge(
+        self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path, deadline: float
+    ) -> Merging:
+        """Write one candidate made of our own and the others' updates."""
 
     async def adopt(self, head: Path, round: Round) -> None:
         """Take note of the head."""

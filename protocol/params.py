@@ -40,6 +40,8 @@ class Params(Model):
     """Members drawn to vote in each round, beside the proposer, once its proposal is on the topic; 0: all vote."""
     round_window: Annotated[int, Field(ge=1, le=604_800)] = 60
     """Seconds from the opening of a round to its deadline."""
+    contribution_window: Annotated[int, Field(ge=0, le=302_400)] = 0
+    """Seconds from a round's opening in which the others' updates reach its proposer; 0: it works alone."""
     inactive_after: Annotated[int, Field(ge=1, le=1000)] = 3
     """A member absent from this many rounds in a row is left out until it says it is back."""
     max_rounds: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
@@ -85,6 +87,12 @@ class Params(Model):
             raise ValueError(f"a committee has at least {MIN_COMMITTEE} members, or 0: everybody votes")
         return self
 
+    @model_validator(mode="after")
+    def _contributions_leave_time_to_vote(self) -> "Params":
+        if 2 * self.contribution_window > self.round_window:
+            raise ValueError("contribution_window is at most half of round_window: the rest is for the vote")
+        return self
+
     def approvals_needed(self, members: int) -> int:
         """Approvals by others than the proposer that n members need: among strangers more than can be faulty."""
         if self.min_approvals is not None:
@@ -95,3 +103,8 @@ class Params(Model):
     def window(self) -> Nanoseconds:
         """The length of a round."""
         return Nanoseconds(self.round_window * SECOND)
+
+    @property
+    def gathering(self) -> Nanoseconds:
+        """How long a proposer waits for updates at most."""
+        return Nanoseconds(self.contribution_window * SECOND)

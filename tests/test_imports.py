@@ -41,6 +41,7 @@ IMPORTERS = {
     "multiaddr": "node/net/wire/",
     "hiero_sdk_python": "ledger/hiero.py",
     "pyarrow": "learners/data/",
+    "metadrive": "learners/metadrive/simulator.py",
 }
 # What an auditor or a daemon loads without the learner's framework and without the Hedera SDK.
 LIGHT = (

@@ -74,12 +74,12 @@ class DrivingLearner:
         theirs = [self._update(path) for path in updates]
         teachers = [policy_of(each) for each in (mine, *theirs) if each is not None]
         seed = self._seed(round, merging=True)
-        drives = self._world.rehearse(teachers, seed)
-        known = self._world.rehearse([policy_of(before)], seed).progress[0]
+        drives = self._world.rehearse(teachers, seed, watched=[policy_of(before)])
+        *driven, known = drives.progress
         schedule = Schedule(steps=self._options.merge_steps)
         candidate, _ = fit(mine, self._dataset.all(), drives.demonstrations, schedule, seed)
         write_whole(out, weights.dump(candidate))
-        worth = iter([_worth(known, progress) for progress in drives.progress])
+        worth = iter([_worth(known, progress) for progress in driven])
         return Merging(shares_of([0 if each is None else next(worth) for each in (mine, *theirs)]))
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:

@@ -34,7 +34,7 @@ class Learning(BaseModel):
     """Of all that is private and random: roads, starts, batches."""
     labels_per_turn: Annotated[int, Field(ge=1, le=1_000_000)] = 250
     train_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1500
-    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    merge_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 800
     """Of fitting one's own policy to what the others' do, where a run merges updates."""
     hidden: Annotated[int, Field(ge=1, le=4096)] = 64
     """Units of each hidden layer."""

@@ -24,6 +24,8 @@ TRACKS = 30
 """Public tracks that each policy drives."""
 STATES = 6000
 """States kept of the completed laps, at most."""
+LAST = 10
+"""The last tenth of the laps is not waited for: a lap that takes so long counts as not completed."""
 _POOL = 400  # tracks in all: each is made once in a process
 
 
@@ -32,13 +34,13 @@ class Drives:
     """What several policies did on the same public tracks, from the same starts."""
 
     progress: NDArray[np.float64]
-    """(policies, tracks) in [0, 1], 1 for a completed lap."""
+    """(teachers and watched, tracks) in [0, 1], 1 for a completed lap."""
     demonstrations: Demonstrations
     """States of the fastest completed lap of each track, with the median of what those do there who complete it."""
 
 
-def rehearse(policies: Sequence[Policy], seed: int) -> Drives:
-    """Let policies drive public tracks drawn from a seed.
+def rehearse(teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
+    """Let policies drive public tracks drawn from a seed; those that are only watched teach nothing.
 
     A policy that completes no lap of a track has no say there: nothing is learned from one that drives badly, and
     with three or more that drive well one that does not cannot move the median beyond theirs.
@@ -46,15 +48,16 @@ def rehearse(policies: Sequence[Policy], seed: int) -> Drives:
     rng = np.random.default_rng(seed)
     seeds = rng.choice(rehearsal_seeds()[:_POOL], TRACKS, replace=False)
     tracks = stack([_public_track(int(each)) for each in seeds])
-    drive = _drive(policies, tracks, rng)
-    has_lapped = drive.steps < car.MAX_STEPS
-    fastest = drive.steps.argmin(axis=0)
-    taught = np.flatnonzero(has_lapped[drive.driver, drive.track] & (fastest[drive.track] == drive.driver))
+    drive = _drive([*teachers, *watched], tracks, rng)
+    has_lapped = drive.steps[: len(teachers)] < car.MAX_STEPS
+    fastest = drive.steps[: len(teachers)].argmin(axis=0)
+    is_lap = np.concatenate([has_lapped, np.zeros((len(watched), TRACKS), bool)])
+    taught = np.flatnonzero(is_lap[drive.driver, drive.track] & (fastest[drive.track] == drive.driver))
     if not len(taught):
         return Drives(drive.progress, EMPTY)
     chosen = rng.choice(taught, min(STATES, len(taught)), replace=False)
     states = drive.observations[chosen]
-    done = np.stack([policy(states) for policy in policies])
+    done = np.stack([policy(states) for policy in teachers])
     done[~has_lapped[:, drive.track[chosen]]] = np.nan
     actions = np.nanmedian(done, axis=0).astype(np.float32)
     return Drives(drive.progress, Demonstrations(states, actions))
@@ -93,7 +96,7 @@ def _drive(policies: Sequence[Policy], tracks: Tracks, rng: np.random.Generator)
         done = is_round & ~is_off
         steps[driver[done], lanes.track[done]] = index
         lanes, driver = lanes.keep(~is_over), driver[~is_over]
-        if not len(lanes):
+        if len(lanes) * LAST <= progress.size:
             break
     return _Drive(
         np.concatenate(observations), np.concatenate(drivers), np.concatenate(places), steps, progress

@@ -31,8 +31,8 @@ class World(Protocol):
     def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
         """States to which driving on private roads led, labelled by the expert; None lets the expert drive."""
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
-        """What policies do where they do well on public roads, all on the same ones."""
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
+        """What policies do where they do well on public roads, all on the same ones; who is watched teaches nothing."""
 
     def laps(self, policy: Policy) -> Laps:
         """How well a policy drives on the private validation roads."""
@@ -56,9 +56,9 @@ class TrackWorld:
         """See `dagger.collect`."""
         return collect(policy, self._training, labels, seed)
 
-    def rehearse(self, policies: Sequence[Policy], seed: int) -> Drives:
+    def rehearse(self, teachers: Sequence[Policy], seed: int, watched: Sequence[Policy] = ()) -> Drives:
         """See `rehearsal.rehearse`."""
-        return rehearse(policies, seed)
+        return rehearse(teachers, seed, watched)
 
     def laps(self, policy: Policy) -> Laps:
         """The progress of each lap: (starts * tracks,)."""

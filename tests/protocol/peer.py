@@ -1,5 +1,6 @@
 """One participant, fed by hand."""
 
+from protocol.bodies import kind_of
 from protocol.ids import SECOND, Nanoseconds
 from protocol.messages import VoteBody
 from protocol.signing import sign
@@ -11,7 +12,6 @@ from protocol.view import (
     Recorded,
     Signed,
     View,
-    kind_of,
 )
 from tests.protocol.world import PEERS, SECRETS, TOPIC, blob
 
