@@ -308,7 +308,10 @@ def test_who_loses_a_narrow_vote_pays_nothing():
     ("votes", "reward"),
     [
         ((YES, YES, NO, NO), 400),  # nobody who is clearly contradicted lowers it
-        ((YES, YES, DONT_KNOW, DONT_KNOW), 200),  # who abstains has found no gain: the mean of 0 and 400, trimmed
+        (
+            (YES, YES, DONT_KNOW, DONT_KNOW),
+            200,
+        ),  # who abstains has found no gain: the mean of 0 and 400, trimmed
     ],
 )
 def test_a_liar_cannot_talk_a_gain_away(votes, reward):
