@@ -7,7 +7,10 @@ import pytest
 
 from bench.adversaries import HBAR, POOL, STAKE, net, play, preset
 from bench.collective import WHOLE, Collective, Conduct, Peer
-from bench.hostile import Ballot, Hostile, Idle, against_all, honestly, in_league, slyly, unavailable
+from bench.hostile import ATTACKS, Ballot, Hostile, Idle, against_all, honestly, in_league, slyly, unavailable
+from learners.driving.learner import DrivingLearner
+from learners.driving.options import DrivingOptions
+from learners.driving.world import TrackWorld
 from protocol.ids import Ppm, Round
 from tests.bench.levels import Levels, levels_of
 
@@ -97,3 +100,22 @@ def test_an_empty_proposal_and_a_lazy_vote_earn_nothing(tmp_path: Path) -> None:
     assert any(turn.ending == "accepted" for turn in turns if turn.proposer in HOSTILE)
     accounts = {run.state.roster[place].account for place in HOSTILE}
     assert not accounts & {account for account, _ in run.state.money.earned}
+
+
+def test_two_who_reject_what_helps_all_others_lose_their_seats(tmp_path: Path) -> None:
+    """With learners that drive: what the first round's merge brings is clear to all who are honest."""
+    names = ("gentle-wide", "gentle-narrow", "medium", "tight-wide", "tight-narrow")
+    rules = {**preset(), "stake_min": STAKE}  # whoever pays once is out
+    peers = []
+    for place, name in enumerate(names):
+        options = DrivingOptions(
+            family=name, seed=place, labels_per_turn=80, train_steps=200, merge_steps=300, validation_tracks=8
+        )
+        learner = DrivingLearner("driving", options, TrackWorld(options), tmp_path / name)
+        conduct = ATTACKS["league-scale"].conduct if place in HOSTILE else Conduct()
+        peers.append(Peer(name, learner, conduct))
+    run = Collective(peers, tmp_path, stake=STAKE, pool=POOL, params=rules)
+    turns, seats = play(run, labels=1_000_000, rounds=2)
+    assert seats[-1] == {0, 2, 4}
+    assert all(turn.proposer not in HOSTILE for turn in turns if turn.ending == "accepted")
+    assert all(net(run)[place] < 0 for place in HOSTILE)
