@@ -54,6 +54,8 @@ class Conduct:
     """What a member does; this one is honest, others override a part of it."""
 
     is_honest = True
+    votes_last = False
+    """Whether it looks at others' votes first."""
 
     def update(self, member: "Peer", head: Path, round: Round, out: Path) -> Update | None:
         """What it sends the proposer, or keeps as its own part of a proposal; None: nothing."""
@@ -67,8 +69,13 @@ class Conduct:
             return own, (WHOLE,)
         return out, member.learner.merge(head, own, updates, round, out).shares
 
-    def vote(self, member: "Peer", proposer: "Peer", compare: Callable[[], Comparison]) -> tuple[Choice, Ppm]:
-        """How it votes, and the gain that it tells; `compare` takes its learner's time."""
+    def vote(
+        self, member: "Peer", proposer: "Peer", seen: Sequence[Choice], compare: Callable[[], Comparison]
+    ) -> tuple[Choice, Ppm]:
+        """How it votes, and the gain that it tells; `compare` takes its learner's time.
+
+        seen: what others have voted before it.
+        """
         found = compare()
         return choice_for(found.gain, found.error), found.gain
 
@@ -180,15 +187,17 @@ class Collective:
         return Played(number, proposer, last.ending, choices, labels, clock.longest(), clock.total(), sent)
 
     def _updates(self, current: OpenRound, clock: "_Clock") -> dict[int, Update]:
-        """Who trains in this round, and what came of it."""
-        places = sorted(current.members) if self._merges else [current.proposer]
-        made = {}
-        for place in places:
+        """Who trains in this round, and what came of it; nobody where the proposer asks for nothing and passes."""
+        others = sorted(current.members - {current.proposer}) if self._merges else []
+        made: dict[int, Update] = {}
+        for place in (current.proposer, *others):
             out = self.folder / f"update-{current.number}-{place}"
             with clock.of("update", place):
                 update = self.peers[place].conduct.update(self.peers[place], self.head, current.number, out)
             if update is not None:
                 made[place] = update
+            elif place == current.proposer:
+                break
         return made
 
     def _decide(
@@ -203,9 +212,10 @@ class Collective:
         state, proposer = self.state, current.proposer
         proposal = self._proposal(current, candidate, contributors, shares)
         votes, choices = [], {}
-        for place in sorted(current.members - {proposer}):
+        voters = sorted(current.members - {proposer})
+        for place in sorted(voters, key=lambda place: self.peers[place].conduct.votes_last):
             with clock.of("score", place):
-                choice, gain = self._vote(place, proposer, candidate, current.number)
+                choice, gain = self._vote(place, proposer, candidate, list(choices.values()))
             choices[place] = choice
             body = VoteBody(
                 run=state.run, round=current.number, proposal=proposal.body.digest(), voter=place,
@@ -219,14 +229,14 @@ class Collective:
             self.head = candidate
         return choices
 
-    def _vote(self, place: int, proposer: int, candidate: Path, number: Round) -> tuple[Choice, Ppm]:
-        voter = self.peers[place]
+    def _vote(self, place: int, proposer: int, candidate: Path, seen: Sequence[Choice]) -> tuple[Choice, Ppm]:
+        voter, number = self.peers[place], self._open.number
 
         def compare() -> Comparison:
             return voter.learner.score(self.head, candidate, number)
 
         try:
-            return voter.conduct.vote(voter, self.peers[proposer], compare)
+            return voter.conduct.vote(voter, self.peers[proposer], seen, compare)
         except LearnerError:
             return Choice.REJECT, Ppm(0)
 

@@ -64,6 +64,8 @@ class Params(Model):
     """What the proposer of a clearly rejected candidate loses of its stake."""
     penalty_outvoted: TinybarField = Tinybar(0)
     """What a voter loses of its stake when the others clearly say the opposite."""
+    penalty_contested: TinybarField = Tinybar(0)
+    """What each who rejects loses where that is narrowly enough; the proposer loses as much as all of them."""
     penalty_absent: TinybarField = Tinybar(0)
     """What a member loses of its stake for a round in which it was absent."""
     settle_every: Annotated[int, Field(ge=1, le=1_000_000)] = 10

@@ -18,6 +18,11 @@ from learners.learner import BadWeights, Comparison, LearnerSpec, Merging, Train
 from learners.paired import paired
 from learners.shares import shares_of
 from protocol.ids import Digest, Round, digest_of
+from protocol.messages import Choice
+from protocol.rules import MIN_DEADBAND, choice_for
+
+CLEARLY = 2
+"""Standard errors of a difference on public roads, to vote by it."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,10 +91,19 @@ class DrivingLearner:
         return Merging(shares_of([0 if each is None else next(worth) for each in (mine, *theirs)]))
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
-        """Lap progress of both on the private validation roads, from the same starts."""
+        """Lap progress of both on the private validation roads, from the same starts.
+
+        Where that says nothing, on public ones, if there it is clear: who is served well already and abstains on all
+        that is left would leave two who gain, or are harmed, to two who say the opposite.
+        """
         (before_name, before), (after_name, after) = self._laps(head), self._laps(candidate)
         self._driven = {before_name: before, after_name: after}
-        return paired(before, after)
+        found = paired(before, after)
+        if before_name == after_name or choice_for(found.gain, found.error) is not Choice.ABSTAIN:
+            return found
+        policies = [policy_of(weights.load(blob, self._spec)) for blob in (head, candidate)]
+        public = paired(*self._world.rehearse(policies, self._seed(round)).progress)
+        return public if abs(public.gain) > max(MIN_DEADBAND, CLEARLY * public.error) else found
 
     def _update(self, path: Path) -> Weights | None:
         try:

@@ -165,6 +165,7 @@ def _params(setup: Setup, draw: Random, stake: int, seed: int) -> dict[str, Any]
         "penalty_rejected": draw.choice([0, 50]),
         "penalty_absent": draw.choice([0, 5]),
         "penalty_outvoted": draw.choice([0, 3]),
+        "penalty_contested": draw.choice([0, 2]),
         "settle_every": draw.choice([3, 5]),
         "settle_window": 60,
         "settle_fee": 10_000,

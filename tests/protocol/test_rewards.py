@@ -274,6 +274,58 @@ def test_who_says_the_opposite_of_nearly_all_others_pays(outcome, votes, lost):
     assert outvoted(outcome, *votes) == list(lost)
 
 
+@pytest.mark.parametrize(
+    ("votes", "lost"),
+    [
+        ((YES, DONT_KNOW, NO, NO), (0, 0, 50, 50, 100)),
+        ((YES, DONT_KNOW, NO, GONE), (0, 0, 50, 50, 100)),
+        ((DONT_KNOW, DONT_KNOW, DONT_KNOW, NO), (0, 0, 0, 50, 50)),
+        ((NO, NO, NO, YES), (0, 0, 0, 0, 0)),  # a clear rejection has its own penalty
+        ((NO, NO, NO, NO), (0, 0, 0, 0, 0)),
+    ],
+)
+def test_a_contested_rejection_costs_both_sides_the_same(votes, lost):
+    run = Run(5, penalty_contested=50)
+    for place in range(5):
+        run.topup(place, 1_000)
+    proposer, voters = run.current.proposer, run.voters
+    proposal = run.proposal()
+    money = run.put(verdict(proposal, run.votes(proposal, *votes), "rejected")).money
+    assert tuple(1_000 - money.stakes[place] for place in (*voters, proposer)) == lost
+    assert money.pool == sum(lost)
+
+
+def test_who_loses_a_narrow_vote_pays_nothing():
+    run = Run(5, penalty_contested=50)
+    for place in range(5):
+        run.topup(place, 1_000)
+    proposal = run.proposal()
+    state = run.put(verdict(proposal, run.votes(proposal, YES, DONT_KNOW, DONT_KNOW, NO), "accepted"))
+    assert sum(state.money.stakes) == 5_000
+
+
+@pytest.mark.parametrize(
+    ("votes", "reward"),
+    [
+        ((YES, YES, NO, NO), 400),  # nobody who is clearly contradicted lowers it
+        (
+            (YES, YES, DONT_KNOW, DONT_KNOW),
+            200,
+        ),  # who abstains has found no gain: the mean of 0 and 400, trimmed
+    ],
+)
+def test_a_liar_cannot_talk_a_gain_away(votes, reward):
+    run = Run(5, pool=POOL, reward_proposal=1_000, reward_per_ppm=1)
+    proposal = run.proposal()
+    gains = [400 if choice is YES else -1_000_000 for choice in votes]
+    cast = [
+        run.vote(proposal, voter, choice, gain=gain)
+        for voter, choice, gain in zip(run.voters, votes, gains, strict=True)
+    ]
+    state = run.put(verdict(proposal, cast, "accepted"))
+    assert sum(amount for _, amount in state.money.earned) == reward
+
+
 def test_absence_costs_once_the_next_round_is_over():
     run = Run(3, penalty_absent=70, inactive_after=9)
     for place in range(3):
