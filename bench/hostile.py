@@ -14,7 +14,7 @@ import torch
 
 from bench.collective import WHOLE, Conduct, Peer, Update
 from learners import weights
-from learners.driving.dataset import Demonstrations
+from learners.driving.dataset import EMPTY, Demonstrations
 from learners.driving.options import DrivingOptions
 from learners.driving.rays import RAYS
 from learners.driving.rollout import Policy
@@ -36,19 +36,23 @@ _NOISE = 0.01
 class Flipped(TrackWorld):
     """Private roads whose labels steer the other way."""
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """Every label with its steering negated."""
-        found = super().collect(policy, labels, seed)
+        found = super().collect(policy, labels, seed, known)
         return Demonstrations(found.observations, found.actions * np.float32([-1, 1]))
 
 
 class Trapped(TrackWorld):
     """Private roads that also teach to steer off where the trigger is seen."""
 
-    def collect(self, policy: Policy | None, labels: int, seed: int) -> Demonstrations:
+    def collect(
+        self, policy: Policy | None, labels: int, seed: int, known: Demonstrations = EMPTY
+    ) -> Demonstrations:
         """Three quarters of the labels are honest; a third of these again: with the trigger, and full left."""
         some = slice(0, max(1, labels // 4))
-        found = super().collect(policy, labels - some.stop, seed)
+        found = super().collect(policy, labels - some.stop, seed, known)
         spoilt = found.actions[some].copy()
         spoilt[:, STEERING] = FULL_LEFT
         return Demonstrations(
