@@ -57,11 +57,11 @@ class Params(Model):
     reward_proposal: TinybarField = Tinybar(0)
     """The most that the contributors of an accepted proposal are credited together."""
     reward_per_ppm: TinybarField = Tinybar(1_000)
-    """k: what each ppm of gain that the voters found is worth to them."""
+    """k: what each ppm of gain that the voters found is worth to them, and each of loss costs who proposed it."""
     reward_vote: TinybarField = Tinybar(0)
     """Credit of each vote in a round that was accepted or rejected."""
     penalty_rejected: TinybarField = Tinybar(0)
-    """What the proposer of a clearly rejected candidate loses of its stake."""
+    """The most that the proposer of a clearly rejected candidate loses of its stake."""
     penalty_outvoted: TinybarField = Tinybar(0)
     """What a voter loses of its stake when the others clearly say the opposite."""
     penalty_contested: TinybarField = Tinybar(0)

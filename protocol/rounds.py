@@ -22,6 +22,7 @@ from protocol.rules import (
     committee_for,
     count_of,
     is_outvoted,
+    proposal_penalty,
     proposal_reward,
     proposer_for,
     tally,
@@ -220,7 +221,8 @@ def with_contradictions(
     choices, params, members = counted_choices(current, votes), state.params, len(current.members)
     count, rejects = count_of(choices, members), choices.count(Choice.REJECT)
     if is_outvoted(rejects, count.approvals + count.rejections - 1, members):
-        money = with_penalty(money, current.proposer, params.penalty_rejected)
+        penalty = proposal_penalty(gains_of(current, votes), members, params)
+        money = with_penalty(money, current.proposer, penalty)
     elif ending == "rejected":
         money = with_penalty(money, current.proposer, Tinybar(params.penalty_contested * count.rejections))
         for vote, choice in zip(votes, choices, strict=True):

@@ -152,6 +152,12 @@ def proposal_reward(gains: Iterable[Ppm], members: int, params: Params) -> Tinyb
     return Tinybar(min(params.reward_proposal, params.reward_per_ppm * gain))
 
 
+def proposal_penalty(gains: Iterable[Ppm], members: int, params: Params) -> Tinybar:
+    """What a clearly rejected proposal costs: min(penalty_rejected, k x the trimmed mean loss)."""
+    loss = max(0, -trimmed_gain(gains, members))
+    return Tinybar(min(params.penalty_rejected, params.reward_per_ppm * loss))
+
+
 def is_outvoted(against: int, decisive: int, members: int) -> bool:
     """Whether what somebody said is clearly contradicted: less is noise.
 

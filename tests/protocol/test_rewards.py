@@ -326,6 +326,20 @@ def test_a_liar_cannot_talk_a_gain_away(votes, reward):
     assert sum(amount for _, amount in state.money.earned) == reward
 
 
+@pytest.mark.parametrize(
+    ("losses", "lost"), [((5, 9, 700, 20), 15), ((400, 400, 400, 400), 300), ((0, 0, 0, 0), 0)]
+)
+def test_a_clear_rejection_costs_as_much_as_it_would_have_harmed(losses, lost):
+    run = Run(5, penalty_rejected=300, reward_per_ppm=1)
+    proposer = run.current.proposer
+    run.topup(proposer, 1_000)
+    proposal = run.proposal()
+    votes = [
+        run.vote(proposal, voter, NO, gain=-loss) for voter, loss in zip(run.voters, losses, strict=True)
+    ]
+    assert 1_000 - run.put(verdict(proposal, votes, "rejected")).money.stakes[proposer] == lost
+
+
 def test_absence_costs_once_the_next_round_is_over():
     run = Run(3, penalty_absent=70, inactive_after=9)
     for place in range(3):

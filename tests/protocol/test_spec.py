@@ -41,7 +41,7 @@ def test_the_example_is_the_record_that_the_code_makes():
     ("module", "names"),
     [
         (rules, "choice_for tally close_tally shuffled committee_for proposer_for"),
-        (rules, "proposal_reward is_outvoted scaled split_reward"),
+        (rules, "proposal_reward proposal_penalty is_outvoted scaled split_reward"),
         (fold, "begin apply"),
         (rounds, "open_round close_round settle_attendance credit_late_vote"),
         (state, "state_digest"),
