@@ -17,6 +17,8 @@ Weights = Mapping[str, Tensor]
 
 ENORMOUS = 10.0
 """An update so many times as long as one's own is none: nobody trains that far from one head in one turn."""
+STRIDES = (1.0, 1.5, 2.0, 3.0)
+"""How far the head is moved along the mean of the updates, which is shorter than each of them: what gains most."""
 FINE = 10**9
 """Parts of the largest weight in which shares are reckoned."""
 
@@ -36,8 +38,8 @@ def merge(
     """The head, moved by the mean of all updates, each weighed by what it gains alone.
 
     updates: None for one that could not be read. gain: of weights over the head, on the merger's own data; higher is
-    better, 0 no better. No update weighs more than the median of those that gain anything, nor moves the head further
-    than one's own does: the merger's own gains most on the data it was fitted to. Where none gains, one's own is taken.
+    better, 0 no better. No update weighs more than the median of those that gain anything, nor is it longer than
+    one's own: the merger's own gains most on the data it was fitted to. Where none gains, one's own is taken.
     """
     steps = [_clipped(head, each, _length(head, own)) for each in (own, *updates)]
     gains = [0.0 if step is None else _finite(gain(_moved(head, step))) for step in steps]
@@ -50,8 +52,10 @@ def merge(
         if each is not None:
             for name in each:
                 step[name] += weight / total * each[name]
+    candidates = [_moved(head, step, stride) for stride in STRIDES]
     largest = max(weights)
-    return Merged(_moved(head, step), shares_of([round(FINE * weight / largest) for weight in weights]))
+    shares = shares_of([round(FINE * weight / largest) for weight in weights])
+    return Merged(max(candidates, key=lambda each: _finite(gain(each))), shares)
 
 
 def trusted(gains: Sequence[float]) -> list[float]:
@@ -80,8 +84,8 @@ def _clipped(head: Weights, other: Weights | None, longest: float) -> dict[str, 
     return {name: scale * (other[name].double() - head[name].double()) for name in head}
 
 
-def _moved(head: Weights, step: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: (head[name].double() + step[name]).to(head[name].dtype) for name in head}
+def _moved(head: Weights, step: Mapping[str, Tensor], stride: float = 1.0) -> dict[str, Tensor]:
+    return {name: (head[name].double() + stride * step[name]).to(head[name].dtype) for name in head}
 
 
 def _finite(gain: float) -> float:

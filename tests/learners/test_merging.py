@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from learners import weights
 from learners.digits.learner import DigitsLearner
 from learners.learner import BadWeights, Merger
-from learners.merging import ENORMOUS, merge, trusted
+from learners.merging import ENORMOUS, STRIDES, Weights, merge, trusted
 from learners.shares import WHOLE
 from protocol.ids import Ppm, Round
 
@@ -88,20 +88,31 @@ def test_order_does_not_matter_and_shares_make_a_whole(kinds, random):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 2), st.integers(0, 9)), max_size=8))
-def test_a_merge_moves_no_further_than_ones_own_update_and_gains(kinds):
+def test_a_merge_moves_no_further_than_its_longest_stride_and_gains(kinds):
     made = merge(HEAD, OWN, [toward(*kind) for kind in kinds], gain)
 
     def length(each):
         return sum(float(each[name].double().square().sum()) for name in HEAD) ** 0.5
 
-    assert length(made.weights) <= length(OWN) * (1 + 1e-6)
+    assert length(made.weights) <= max(STRIDES) * length(OWN) * (1 + 1e-6)
     assert gain(made.weights) > 0
 
 
 def test_honest_updates_are_averaged_and_share_alike():
     made = merge(HEAD, OWN, [OWN, OWN, OWN], gain)
     assert made.shares == (250_000,) * 4
-    assert all(torch.allclose(made.weights[name], OWN[name]) for name in HEAD)
+    best = max(STRIDES, key=lambda stride: gain(like(OWN, lambda t: stride * t)))
+    assert all(torch.allclose(made.weights[name], best * OWN[name]) for name in HEAD)
+
+
+def test_the_stride_is_the_one_that_gains_most():
+    for wanted in STRIDES:
+
+        def nearness(weights: Weights, wanted: float = wanted) -> float:
+            return 10.0 - sum(float((weights[n] - wanted * OWN[n]).abs().sum()) for n in HEAD)
+
+        made = merge(HEAD, OWN, [OWN], nearness)
+        assert all(torch.allclose(made.weights[name], wanted * OWN[name]) for name in HEAD)
 
 
 def test_where_nothing_gains_ones_own_is_taken():
