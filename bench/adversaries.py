@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from bench.collective import Collective, Conduct, Peer, Played
-from bench.driving import Task, learner_of, names_of
+from bench.driven import Task, learner_of, names_of
 from bench.hostile import ATTACKS, FULL_LEFT, STEERING, Attack, triggered
 from learners import weights
 from learners.driving import car, expert

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.driving import ROWS, interventions
+from bench.driven import interventions
+from bench.driving import ROWS
 from learners.driving.family import ALL_FAMILIES
 from learners.driving.rollout import EXPERT
 from learners.driving.score import held_out
