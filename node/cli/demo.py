@@ -17,7 +17,7 @@ from node.presets import preset_file
     "--peers", type=click.IntRange(2, 50), default=5, show_default=True, help="How many daemons take part."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=20, show_default=True, help="Rounds until the run ends."
+    "--rounds", type=click.IntRange(1, 1000), default=12, show_default=True, help="Rounds until the run ends."
 )
 @click.option(
     "--seed",
