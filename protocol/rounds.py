@@ -197,16 +197,22 @@ def with_earnings(
 
 
 def gains_of(current: OpenRound, votes: Sequence[Vote]) -> list[Ppm]:
-    """The gains that voters found and that count: none of whom the others clearly contradict.
-
-    Who abstains has found none, whatever its vote tells.
-    """
+    """The gains that voters found and that count: none of whom the others clearly contradict."""
     choices = counted_choices(current, votes)
     deaf = contradicted_voters(current, votes) | outvoted_voters(votes, choices, len(current.members))
-    return [
-        Ppm(0) if choice is Choice.ABSTAIN else vote.body.gain
+    heard = [
+        (vote, choice)
         for vote, choice in zip(votes, choices, strict=True)
         if vote.body.voter not in deaf and choice is not Choice.UNAVAILABLE
+    ]
+    return gains_told([vote for vote, _ in heard], [choice for _, choice in heard])
+
+
+def gains_told(votes: Sequence[Vote], choices: Sequence[Choice]) -> list[Ppm]:
+    """The gain of each vote; what is neither for nor against tells of none."""
+    decisive = (Choice.APPROVE, Choice.REJECT)
+    return [
+        vote.body.gain if choice in decisive else Ppm(0) for vote, choice in zip(votes, choices, strict=True)
     ]
 
 
@@ -221,7 +227,7 @@ def with_contradictions(
     choices, params, members = counted_choices(current, votes), state.params, len(current.members)
     count, rejects = count_of(choices, members), choices.count(Choice.REJECT)
     if is_outvoted(rejects, count.approvals + count.rejections - 1, members):
-        penalty = proposal_penalty(gains_of(current, votes), members, params)
+        penalty = proposal_penalty(gains_told(votes, choices), params)
         money = with_penalty(money, current.proposer, penalty)
     elif ending == "rejected":
         money = with_penalty(money, current.proposer, Tinybar(params.penalty_contested * count.rejections))

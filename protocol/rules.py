@@ -152,9 +152,13 @@ def proposal_reward(gains: Iterable[Ppm], members: int, params: Params) -> Tinyb
     return Tinybar(min(params.reward_proposal, params.reward_per_ppm * gain))
 
 
-def proposal_penalty(gains: Iterable[Ppm], members: int, params: Params) -> Tinybar:
-    """What a clearly rejected proposal costs: min(penalty_rejected, k x the trimmed mean loss)."""
-    loss = max(0, -trimmed_gain(gains, members))
+def proposal_penalty(gains: Sequence[Ppm], params: Params) -> Tinybar:
+    """What a clearly rejected proposal costs: min(penalty_rejected, k x loss).
+
+    gains: of its votes, at least one. More than half of them tell this loss or a greater one: of four votes two that
+    tell a loss of everything do not raise it, and one that tells a gain does not lower it.
+    """
+    loss = max(0, -sorted(gains)[len(gains) // 2])
     return Tinybar(min(params.penalty_rejected, params.reward_per_ppm * loss))
 
 
