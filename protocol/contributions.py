@@ -132,12 +132,15 @@ def gather(
         return view, ()
     view, fetches = fetch_updates(view, state)
     is_late = now >= gather_time(state, current)
-    if gathering.own is None or not (is_late or is_complete(view, current, place)):
+    if gathering.own is None:
+        return view, fetches
+    is_whole = {state.head, gathering.own.candidate} <= view.blobs  # else one has rotted since, and is fetched again
+    if not (is_late or (is_whole and is_complete(view, current, place))):
         return view, fetches
     here = updates_here(view)
     if state.params.contribution_window:
         view = replace(view, silent=silent_now(view, current, place, is_late))
-    merging = tuple(sorted((each.body.contributor, each.body.update) for each in here))
+    merging = tuple(sorted((each.body.contributor, each.body.update) for each in here)) if is_whole else ()
     view = _with(view, replace(gathering, is_over=True, merging=merging))
     if merging:
         return view, (*fetches, Merge(current.number, state.head, gathering.own.candidate, merging))
