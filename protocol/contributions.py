@@ -134,7 +134,10 @@ def gather(
     is_late = now >= gather_time(state, current)
     if gathering.own is None:
         return view, fetches
-    is_whole = {state.head, gathering.own.candidate} <= view.blobs  # else one has rotted since, and is fetched again
+    is_whole = {
+        state.head,
+        gathering.own.candidate,
+    } <= view.blobs  # else one has rotted since, and is fetched again
     if not (is_late or (is_whole and is_complete(view, current, place))):
         return view, fetches
     here = updates_here(view)

@@ -14,6 +14,7 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Gone,
     Merge,
     Merged,
     MergingFailed,
@@ -182,6 +183,18 @@ def test_the_window_s_end_is_waited_for_where_some_are_silent(run, proposer):
     assert due == gather_time(run.now, run.current) == run.current.deadline - 40 * SECOND
     assert [place for place, _ in only(proposer.feed(Tick(), at=due), Merge).updates] == [run.voters[0]]
     assert proposer.view.silent == set(run.voters[1:])
+
+
+def test_a_head_that_has_rotted_is_waited_for_or_done_without(run, proposer):
+    gathered(run, proposer, *run.voters[1:])
+    proposer.feed(Gone(run.now.head))
+    last = run.update(run.voters[0])
+    proposer.hear(last)
+    effects = proposer.feed(Fetched(last.body.update))
+    assert not kinds(effects, Merge)
+    assert not kinds(effects, Sign)
+    body = only(proposer.feed(Tick(), at=gather_time(run.now, run.current)), Sign).body
+    assert (body.candidate, [each.share for each in body.contributors]) == (blob("own"), [WHOLE])
 
 
 def test_our_own_is_proposed_where_no_update_comes(run, proposer):
