@@ -43,7 +43,7 @@ def honest_levels(run: Collective) -> list[int]:
     return [level for place, level in enumerate(levels_of(run.head)) if place not in HOSTILE]
 
 
-@pytest.mark.parametrize("ballot", [against_all, unavailable, in_league, slyly])
+@pytest.mark.parametrize("ballot", [against_all, unavailable, in_league])
 def test_who_rejects_everything_loses_its_seat_and_no_honest_member_does(
     tmp_path: Path, ballot: Ballot
 ) -> None:
@@ -54,6 +54,13 @@ def test_who_rejects_everything_loses_its_seat_and_no_honest_member_does(
     money, stake_min = run.state.money, run.state.params.stake_min
     assert all(money.stakes[place] < stake_min for place in HOSTILE)
     assert all(money.stakes[place] >= stake_min for place in (0, 2, 4))
+
+
+def test_who_rejects_only_what_is_contested_pays_and_stops_nobody_for_good(tmp_path: Path) -> None:
+    run = collective(tmp_path, Hostile(Idle(), slyly))
+    play(run, labels=1_000, rounds=60)
+    assert honest_levels(run) == [WHOLE] * 3
+    assert all(net(run)[place] < 0 for place in HOSTILE)
 
 
 def test_without_public_roads_two_who_reject_what_is_contested_stop_the_run_for_a_while(
@@ -102,6 +109,7 @@ def test_an_empty_proposal_and_a_lazy_vote_earn_nothing(tmp_path: Path) -> None:
     assert not accounts & {account for account, _ in run.state.money.earned}
 
 
+@pytest.mark.slow
 def test_two_who_reject_what_helps_all_others_lose_their_seats(tmp_path: Path) -> None:
     """With learners that drive: what the first round's merge brings is clear to all who are honest."""
     names = ("gentle-wide", "gentle-narrow", "medium", "tight-wide", "tight-narrow")

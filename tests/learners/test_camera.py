@@ -189,6 +189,7 @@ def test_what_a_recording_lacks_is_not_learned(tmp_path: Path) -> None:
     )  # the throttle's
 
 
+@pytest.mark.slow
 def test_a_small_recording_is_learned_by_heart() -> None:
     drive = _drive(3, 40)
     images = np.stack([seen_in(image, LENS) for image in drive.images or ()])
