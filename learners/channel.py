@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from learners.learner import Comparison, LearnerSpec, TensorSpec, Training
+from learners.learner import Comparison, LearnerSpec, Merging, TensorSpec, Training
 from protocol.ids import Ppm, Round
 
 SERVICE = "roundabout.Learner"
@@ -40,6 +40,16 @@ class Propose(_Message):
     out: Path
 
 
+class Merge(_Message):
+    """Ask for one candidate made of several updates."""
+
+    head: Path
+    own: Path
+    updates: tuple[Path, ...]
+    round: _Number
+    out: Path
+
+
 class Score(_Message):
     """Ask for a paired comparison."""
 
@@ -55,8 +65,8 @@ class Adopt(_Message):
     round: _Number
 
 
-Request = Describe | Initial | Propose | Score | Adopt
-METHODS: tuple[type[Request], ...] = (Describe, Initial, Propose, Score, Adopt)
+Request = Describe | Initial | Propose | Merge | Score | Adopt
+METHODS: tuple[type[Request], ...] = (Describe, Initial, Propose, Merge, Score, Adopt)
 
 
 class Done(_Message):
@@ -82,12 +92,14 @@ class Spec(_Message):
     scorer: str
     adopts: bool
     """Whether the learner wants to know of each new head."""
+    merges: bool
+    """Whether it can merge updates."""
 
     @classmethod
-    def of(cls, spec: LearnerSpec, adopts: bool) -> "Spec":
+    def of(cls, spec: LearnerSpec, adopts: bool, merges: bool) -> "Spec":
         """As a message."""
         tensors = tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype) for t in spec.tensors)
-        return cls(name=spec.name, tensors=tensors, scorer=spec.scorer, adopts=adopts)
+        return cls(name=spec.name, tensors=tensors, scorer=spec.scorer, adopts=adopts, merges=merges)
 
     def value(self) -> LearnerSpec:
         """As the port's own type."""
@@ -111,6 +123,22 @@ class Trained(_Message):
     def value(self) -> Training:
         """As the port's own type."""
         return Training(self.labels, self.labels_total, self.loss)
+
+
+class Merged(_Message):
+    """How much of a merged candidate is whose, ppm."""
+
+    kind: Literal["merged"] = "merged"
+    shares: tuple[_Number, ...]
+
+    @classmethod
+    def of(cls, merging: Merging) -> "Merged":
+        """As a message."""
+        return cls(shares=merging.shares)
+
+    def value(self) -> Merging:
+        """As the port's own type."""
+        return Merging(tuple(Ppm(share) for share in self.shares))
 
 
 class Compared(_Message):
@@ -149,11 +177,11 @@ class Ready(_Message):
     kind: Literal["ready"] = "ready"
 
 
-Answer = Done | Spec | Trained | Compared | Fault | Ready
+Answer = Done | Spec | Trained | Merged | Compared | Fault | Ready
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="kind")])
 
 
-def round_of(request: Propose | Score | Adopt) -> Round:
+def round_of(request: Propose | Merge | Score | Adopt) -> Round:
     """The round a request is about."""
     return Round(request.round)
 

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,13 +29,15 @@ from learners.channel import (
     Done,
     Fault,
     Initial,
+    Merge,
+    Merged,
     Propose,
     Request,
     Score,
     Spec,
     Trained,
 )
-from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Training
+from learners.learner import BadWeights, Comparison, LearnerError, LearnerSpec, Merging, Training
 from learners.process import Death, Process, start_process
 from protocol.ids import Round
 
@@ -44,7 +46,7 @@ MAX_BACKOFF = 5.0
 _FIRST_BACKOFF = 0.1
 _MAX_SOCKET_PATH = 80  # the kernel allows 107 bytes, of which a name of ours takes up to 12
 
-_T = TypeVar("_T", Done, Spec, Trained, Compared)
+_T = TypeVar("_T", Done, Spec, Trained, Merged, Compared)
 
 
 class _Asking:
@@ -85,6 +87,7 @@ class LearnerProcess:
         self._process: Process | None = None
         self._starts = 0  # since the last answer
         self._adopts = True
+        self._merges = False
         self._closing = threading.Event()
         self._turn = threading.Lock()
 
@@ -96,8 +99,13 @@ class LearnerProcess:
     async def describe(self, deadline: float = 120.0) -> LearnerSpec:
         """The public spec."""
         spec = await self._ask(Describe(), Spec, deadline)
-        self._adopts = spec.adopts
+        self._adopts, self._merges = spec.adopts, spec.merges
         return spec.value()
+
+    @property
+    def merges(self) -> bool:
+        """Whether the learner can merge updates, as it has described itself."""
+        return self._merges
 
     async def initial(self, out: Path, deadline: float = 120.0) -> None:
         """Write the weights that every run with this spec starts from."""
@@ -107,6 +115,14 @@ class LearnerProcess:
         """Collect data with the head, train from it, and write the candidate. Raises BadWeights too."""
         request = Propose(head=_whole(head), round=round, out=_whole(out))
         return (await self._ask(request, Trained, deadline)).value()
+
+    async def merge(
+        self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path, deadline: float
+    ) -> Merging:
+        """Write one candidate made of our own and the others' updates. Raises BadWeights too."""
+        others = tuple(_whole(update) for update in updates)
+        request = Merge(head=_whole(head), own=_whole(own), updates=others, round=round, out=_whole(out))
+        return (await self._ask(request, Merged, deadline)).value()
 
     async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
         """Compare two weights on the private validation data. Raises BadWeights too."""

@@ -15,8 +15,13 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut, as the data of each file does by itself."""
+    directory = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(directory)  # the name itself is on disk only then
+        os.fsync(directory)
     finally:
         os.close(directory)

@@ -1,6 +1,7 @@
 """The Learner protocol: what a family of models must answer to take part (SPEC.md, One round). Imports no torch."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -73,6 +74,14 @@ class Comparison:
     """Number of pairs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """What a merge of several updates made of them."""
+
+    shares: tuple[Ppm, ...]
+    """How much of the candidate is whose: one's own first, then as the updates were given; together 1,000,000."""
+
+
 class Learner(Protocol):
     """One participant's learner: its private data, its policy, its scorer. Blocking; lives in its own process.
 
@@ -90,6 +99,18 @@ class Learner(Protocol):
 
     def score(self, head: Path, candidate: Path, round: Round) -> Comparison:
         """Compare two weights on the private validation data. Raises BadWeights when the candidate is malformed."""
+
+
+@runtime_checkable
+class Merger(Learner, Protocol):
+    """A learner that can make one candidate of several members' updates (SPEC.md, contributions)."""
+
+    def merge(self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path) -> Merging:
+        """Merge the others' updates of a head with one's own, and write the candidate.
+
+        They come from strangers: one that is malformed or absurd has share 0, and is no reason to fail.
+        Raises BadWeights when head or own are malformed, and LearnerError.
+        """
 
 
 @runtime_checkable

@@ -25,7 +25,9 @@ _LAST_WORDS = 3
 _GRACE = 5.0  # seconds from asking a process to end to killing it
 # What a process inherits: enough to find its interpreter, packages and home; none of the daemon's secrets.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+THREADS = 1
+"""Of a learner's process: several share a machine, and with another number sums are added up in another order."""
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(THREADS))
 
 _log = logging.getLogger("learners.worker")
 

@@ -30,13 +30,15 @@ from learners.channel import (
     Done,
     Fault,
     Initial,
+    Merge,
+    Merged,
     Propose,
     Request,
     Score,
     Spec,
     Trained,
 )
-from learners.learner import Adopter, BadWeights, Learner, LearnerError
+from learners.learner import Adopter, BadWeights, Learner, LearnerError, Merger, Merging
 from learners.registry import find_learner
 from learners.wanted import GivenUp, wanted_while
 
@@ -85,16 +87,25 @@ def answer(learner: Learner, request: Request) -> BaseModel:
 def _ask(learner: Learner, request: Request) -> BaseModel:
     match request:
         case Describe():
-            return Spec.of(learner.describe(), isinstance(learner, Adopter))
+            return Spec.of(learner.describe(), isinstance(learner, Adopter), isinstance(learner, Merger))
         case Initial():
             learner.initial(request.out)
         case Propose():
             return Trained.of(learner.propose(request.head, channel.round_of(request), request.out))
+        case Merge():
+            return Merged.of(_merge(learner, request))
         case Score():
             return Compared.of(learner.score(request.head, request.candidate, channel.round_of(request)))
         case Adopt() if isinstance(learner, Adopter):
             learner.adopt(request.head, channel.round_of(request))
     return Done()
+
+
+def _merge(learner: Learner, request: Merge) -> Merging:
+    if not isinstance(learner, Merger):
+        raise LearnerError("this learner cannot merge updates; install a version that can")
+    number = channel.round_of(request)
+    return learner.merge(request.head, request.own, request.updates, number, request.out)
 
 
 def _server(learner: Learner, worker: ThreadPoolExecutor) -> grpc.Server:

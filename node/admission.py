@@ -27,7 +27,7 @@ def check_run(means: Means, state: RunState | None, spec: LearnerSpec) -> RunSta
         raise RunError(
             f"peer {peer} has left run {state.run}; to come back, see `roundabout motion join --help`"
         )
-    check_learner(state, spec)
+    check_learner(state, spec, means.learner.merges)
     if means.blobs.path_of(state.params.initial) is None:
         raise RunError(
             f"this learner's initial weights are not the run's {state.params.initial}; "
@@ -52,13 +52,18 @@ def has_left(state: RunState, peer: PeerId) -> bool:
     return is_away and (place not in state.money.keys.places or is_paid_off(state))
 
 
-def check_learner(state: RunState, spec: LearnerSpec) -> None:
-    """Check that our learner is the run's, also after an upgrade. Raises RunError."""
+def check_learner(state: RunState, spec: LearnerSpec, merges: bool) -> None:
+    """Check that our learner is the run's, also after an upgrade, and can do what its rules ask. Raises RunError."""
     learner = state.params.learner
     if (learner.name, learner.spec) != (spec.name, spec.digest()):
         raise RunError(
             f"the run learns {learner.name} {learner.spec}, this learner is {spec.name} {spec.digest()}; "
             "check [learner] and the installed version"
+        )
+    if state.params.contribution_window and not merges:
+        raise RunError(
+            f"members of this run contribute updates (contribution_window {state.params.contribution_window} s), "
+            f"and the learner {spec.name} cannot merge them; install a version that can"
         )
 
 

@@ -196,6 +196,10 @@ class BlobsSection(_Section):
 
     quota: Annotated[int, Field(strict=True, ge=1, le=2**40)] = 4096
     """MiB that the store may hold."""
+    keep_history: bool = False
+    """Whether the weights that we vote on and propose are kept beyond their round, for `roundabout replay`."""
+    history_quota: Annotated[int, Field(strict=True, ge=1, le=2**40)] = 1024
+    """MiB that those may take; what comes after they do is not kept."""
 
 
 class LogSection(_Section):

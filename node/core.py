@@ -13,12 +13,12 @@ from node.admission import admitted
 from node.copies import Copies
 from node.journal import AlreadySigned
 from node.observer import Observer
+from protocol.bodies import Body, kind_of, slot_of
 from protocol.errors import Ignore, Invalid, ProtocolError
 from protocol.fields import canonical
 from protocol.ids import AccountId, Nanoseconds, PeerId, Signature, TopicId
-from protocol.messages import ProposalBody, VoteBody, parse_message
+from protocol.messages import parse_message
 from protocol.parse import Record
-from protocol.records import AddressBody, PassBody, PresentBody
 from protocol.rules import choice_for
 from protocol.signing import sign
 from protocol.state import RunState
@@ -26,11 +26,11 @@ from protocol.step import step
 from protocol.timing import alarm
 from protocol.view import (
     Adopt,
-    Body,
     Cosign,
     Effects,
     Event,
     Fetch,
+    Merge,
     Received,
     Recorded,
     Score,
@@ -41,14 +41,12 @@ from protocol.view import (
     Submit,
     Train,
     View,
-    kind_of,
-    slot_of,
 )
 
 MAX_GAIN = 1_000_000
 """ppm: what a vote can say at most."""
 
-_BODY: TypeAdapter[Body] = TypeAdapter(ProposalBody | VoteBody | PassBody | PresentBody | AddressBody)
+_BODY: TypeAdapter[Body] = TypeAdapter(Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Drop:
     reason: str
 
 
-Task = Train | Fetch | Score | Sign | Adopt | Cosign
+Task = Train | Merge | Fetch | Score | Sign | Adopt | Cosign
 """What takes a while, and is answered by an event."""
 Command = Task | Send | Write | Admit | Drop
 
@@ -141,6 +139,8 @@ class Core:
                     continue
                 case Train():
                     self._training = effect
+                case Merge():
+                    self._training = None  # all of it is in what is merged
                 case Score() if self._training is not None and effect.round >= self._training.round:
                     self._training = None  # it is another's turn: our work ahead is in vain
             commands.append(effect)
@@ -164,12 +164,14 @@ class Core:
         """Whom to talk to, as it was last asked for."""
         return self._admit
 
-    def is_wanted(self, effect: Train | Score) -> bool:
+    def is_wanted(self, effect: Train | Merge | Score) -> bool:
         """Whether what the learner is to do has not been overtaken by the topic, or by a later wish."""
         state = self.view.state
         last = 0 if state is None or state.last is None else state.last.number
         if isinstance(effect, Train):
             return effect.round > last and effect == self._training
+        if isinstance(effect, Merge):
+            return effect.round > last
         return effect.round >= last  # a late vote still has its credit
 
 

@@ -19,6 +19,7 @@ from node.config import Config
 from node.console.board import Board
 from node.console.opening import OperatorView, open_view
 from node.driver import Driver
+from node.history import FOLDER, BlobHistory
 from node.home import NodeError, held, load_identity
 from node.identity import Identity
 from node.journal import Journal
@@ -28,6 +29,7 @@ from node.net.remembered import Remembered
 from node.net.transport import Transport
 from node.net.wire.host import open_wire
 from node.networks import account_key, open_account, spend_limit_of
+from node.provenance import provenance_of
 from node.signals import cancel_on_signal
 from protocol.ids import Nanoseconds
 
@@ -66,6 +68,7 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
         blobs = Blobs(config.data / "blobs", config.blobs.quota * 1024 * 1024)
     except OSError as error:
         raise NodeError(f"cannot use {config.data / 'blobs'}: {error.strerror}; check `data`") from None
+    history = open_history(config, identity)
 
     with (
         Remembered.open(config.data / "addresses.db") as remembered,
@@ -94,12 +97,25 @@ async def _take_part(config: Config, identity: Identity, runtime: Path, view: Op
                 open_transport=open_transport,
                 clock=local_clock,
                 observer=view.observer,
+                history=history,
                 announced=config.network.announce,
             )
             # What was loaded by now stays, and need not be looked through again and again.
             gc.collect()
             gc.freeze()
             await Driver(means).run()
+
+
+def open_history(config: Config, identity: Identity) -> BlobHistory | None:
+    """Where the weights of past rounds are kept, if the configuration wants that. Raises HistoryError, NodeError."""
+    if not config.blobs.keep_history:
+        return None
+    folder, quota = config.data / FOLDER, config.blobs.history_quota * 1024 * 1024
+    provenance = provenance_of(config.learner)
+    try:
+        return BlobHistory(folder, quota, config.ledger.topic, identity.peer, provenance)
+    except OSError as error:
+        raise NodeError(f"cannot use {folder}: {error.strerror}; check `data`") from None
 
 
 def open_network(

@@ -7,60 +7,54 @@
 Written against anyio: on trio in production, on asyncio with the in-memory transport in tests.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import assert_never
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from learners.files import TEMPORARY
-from learners.learner import BadWeights, LearnerError, LearnerSpec
+from learners.learner import LearnerSpec
 from ledger.topic import TopicMessage
 from node.admission import check_honour, check_learner, check_run, has_left
-from node.core import Admit, Command, Core, Drop, Task, Write, received, scored, signed
+from node.core import Admit, Command, Core, Drop, Task, Write, received, signed
 from node.cosigner import see_through
 from node.fetching import fetch, remove
+from node.history import keep_proposed
 from node.home import NodeError
 from node.journal import JournalFull
 from node.keeping import kept, with_head
+from node.learning import Learning
 from node.means import Means
 from node.net.transport import Connected, Disconnected, Frame, Transport
 from node.reader import read_topic
 from node.reports import open_number, report
 from node.submissions import Submissions
+from protocol.bodies import Body, kind_of
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
-from protocol.ids import Digest, Nanoseconds, PeerId, Ppm
-from protocol.messages import Choice
+from protocol.ids import Digest, Nanoseconds, PeerId
 from protocol.state import RunState
 from protocol.view import (
     Adopt,
-    Body,
     CaughtUp,
     Cosign,
     Event,
     Fetch,
     Fetched,
     FetchingFailed,
-    Gone,
     Listening,
+    Merge,
+    Merged,
     PeerUp,
     Recorded,
     Score,
-    Scored,
-    ScoringFailed,
     Send,
     Sign,
     Signed,
     Tick,
     Train,
     Trained,
-    TrainingFailed,
     View,
-    kind_of,
 )
 
 MAX_EVENTS = 1024
@@ -86,8 +80,7 @@ class Driver:
         self._alarm: Nanoseconds | None = None
         self._rearmed = anyio.Event()
         self._submissions = Submissions(means.topic)
-        self._turn = anyio.CapacityLimiter(1)
-        self._training: tuple[Train, anyio.CancelScope] | None = None
+        self._learning = Learning(means, self.core, self._inbox.send)
         self._transport: Transport | None = None
         self._heads: tuple[Digest, ...] = ()
 
@@ -139,7 +132,7 @@ class Driver:
                 tasks.start_soon(self._network, check_run(self.means, self.view.state, spec))
             before = self.view.state
             outcome = self.core.take(event, self.means.clock())
-            if isinstance(event, Trained):
+            if isinstance(event, Trained | Merged):
                 self.means.blobs.release(event.candidate)
             self._note(event, outcome.fault)
             for command in outcome.commands:
@@ -171,8 +164,8 @@ class Driver:
             case Write():
                 tasks.start_soon(self._submissions.submit, command.record, command.key)
             case _:
-                if isinstance(command, Train | Score):
-                    self._give_up_training()
+                if isinstance(command, Train | Merge | Score):
+                    self._learning.give_up()
                 tasks.start_soon(self._perform, command)
 
     async def _network(self, state: RunState) -> None:
@@ -201,7 +194,7 @@ class Driver:
     def _belongs(self, before: RunState, state: RunState, spec: LearnerSpec) -> bool:
         """Whether there is still something for us to do in the run. Raises RunError when we do not fit it any more."""
         if state.params is not before.params:
-            check_learner(state, spec)
+            check_learner(state, spec, self.means.learner.merges)
         check_honour(state, self.view.peer)
         if has_left(state, self.view.peer):
             log.info("left the run: nothing is left to do here")
@@ -249,96 +242,22 @@ class Driver:
 
     async def _perform(self, effect: Task) -> None:
         match effect:
-            case Train() | Score():
-                await self._learn(effect)
+            case Train() | Merge() | Score():
+                await self._learning.turn(effect)
             case Fetch():
                 await self._fetch(effect)
             case Sign():
                 await self._speak(effect.body)
             case Adopt():
-                await self._adopt(effect)
+                await self._learning.adopt(effect)
             case Cosign():
                 await self._cosign(effect)
             case _:
                 assert_never(effect)
 
-    async def _learn(self, effect: Train | Score) -> None:
-        """Wait for the learner's turn; what has been overtaken meanwhile must not hold up what is wanted now."""
-        async with self._turn:
-            if not self.core.is_wanted(effect):
-                log.info("the learner came too late", round=effect.round)
-            elif isinstance(effect, Score):
-                await self._score(effect)
-            else:
-                with anyio.CancelScope() as scope:
-                    self._training = effect, scope
-                    await self._train(effect)
-                self._training = None
-
-    def _give_up_training(self) -> None:
-        """Call off what the learner trains, where nobody wants it any more."""
-        if self._training is not None and not self.core.is_wanted(self._training[0]):
-            log.info("training given up", round=self._training[0].round)
-            self._training[1].cancel()
-
-    async def _train(self, effect: Train) -> None:
-        try:
-            head = await self._whole(effect.head)
-            with self._temporary() as out:
-                started = anyio.current_time()
-                done = await self.means.learner.propose(head, effect.round, out, self._patience())
-                seconds = anyio.current_time() - started
-                size = out.stat().st_size
-                if not size:
-                    raise LearnerError("the learner wrote no weights; update its package")
-                digest = await anyio.to_thread.run_sync(self.means.blobs.keep, out)
-        except (LearnerError, BadWeights, OSError) as error:
-            log.warning("training failed", round=effect.round, reason=str(error))
-            await self._inbox.send(TrainingFailed(effect.round))
-            return
-        self.means.observer.on_trained(effect.round, done, seconds)
-        log.info(
-            "trained", round=effect.round, seconds=round(seconds, 4), labels=done.labels,
-            labels_total=done.labels_total, loss=done.loss, candidate=digest, size=size,
-        )  # fmt: skip
-        pieces = self.means.blobs.pieces_of(digest)
-        await self._inbox.send(Trained(effect.round, effect.head, digest, size, pieces))
-
-    async def _score(self, effect: Score) -> None:
-        try:
-            head, candidate = await self._whole(effect.head), await self._whole(effect.candidate)
-            started = anyio.current_time()
-            found = await self.means.learner.score(head, candidate, effect.round, self._patience())
-            vote = scored(effect, found)
-        except BadWeights as error:
-            log.warning("malformed candidate", round=effect.round, reason=str(error))
-            await self._inbox.send(Scored(effect.round, effect.candidate, Choice.REJECT, Ppm(0)))
-            return
-        except LearnerError as error:
-            log.warning("scoring failed", round=effect.round, reason=str(error))
-            await self._inbox.send(ScoringFailed(effect.round, effect.candidate))
-            return
-        seconds = anyio.current_time() - started
-        self.means.observer.on_scored(effect.round, found, seconds)
-        log.info(
-            "scored", round=effect.round, choice=vote.choice, seconds=round(seconds, 4), head=found.head,
-            candidate=found.candidate, gain=found.gain, error=found.error, samples=found.samples,
-        )  # fmt: skip
-        await self._inbox.send(vote)
-
     async def _fetch(self, effect: Fetch) -> None:
         is_here = await fetch(effect, self.means.blobs, self._transport)
         await self._inbox.send(Fetched(effect.digest) if is_here else FetchingFailed(effect.digest))
-
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        """A file to be filled and kept; it is removed when it comes to neither, and what was half written, too."""
-        out = self.means.blobs.new_temp()
-        try:
-            yield out
-        finally:
-            for leftover in (out, out.with_name(out.name + TEMPORARY)):
-                leftover.unlink(missing_ok=True)
 
     def _tidy(self, tasks: TaskGroup) -> None:
         """Forget the blobs that nobody will ask for again."""
@@ -353,6 +272,7 @@ class Driver:
     async def _speak(self, body: Body) -> None:
         """Sign, or be silent in this round: a disk that is full may have room in the next."""
         try:
+            await keep_proposed(self.means.history, self.means.blobs, body)
             await self._inbox.send(await anyio.to_thread.run_sync(self._sign, body))
         except JournalFull as error:
             log.error("cannot sign", kind=kind_of(body), round=body.round, reason=str(error))
@@ -371,23 +291,3 @@ class Driver:
         for peer in effect.to:
             if not self._transport.send(peer, frame):
                 log.debug("not sent", remote=peer, kind=effect.message.kind)  # it hears it when it connects
-
-    async def _adopt(self, effect: Adopt) -> None:
-        try:
-            await self.means.learner.adopt(await self._whole(effect.head), effect.round)
-            await anyio.to_thread.run_sync(self.means.blobs.settle, effect.head)
-        except (LearnerError, BadWeights, OSError) as error:
-            log.warning("the learner did not adopt the head", round=effect.round, reason=str(error))
-
-    def _patience(self) -> float:
-        """Seconds for one call of the learner: what takes longer than a round comes too late for any."""
-        state = self.view.state
-        return 60.0 if state is None else float(state.params.round_window)
-
-    async def _whole(self, digest: Digest) -> Path:
-        """The file of a blob, its bytes checked. Raises LearnerError: then it is to be fetched again."""
-        path = await anyio.to_thread.run_sync(self.means.blobs.whole, digest)
-        if path is None:
-            await self._inbox.send(Gone(digest))
-            raise LearnerError(f"blob {digest} is gone, or has rotted on disk; it is fetched again")
-        return path

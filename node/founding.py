@@ -74,9 +74,14 @@ async def params_of(
         raise ConfigError(f"the key params.{key} is the learner's to say: remove it")
     ref = LearnerRef(name=spec.name, spec=spec.digest())
     try:
-        return Params(learner=ref, initial=Digest(initial), **given)
+        params = Params(learner=ref, initial=Digest(initial), **given)
     except ValidationError as error:
-        raise ConfigError(f"the key params.{first_error(error)}; see docs/parameters.md") from None
+        raise ConfigError(f"{_complaint(error)}; see docs/parameters.md") from None
+    if params.contribution_window and not learner.merges:
+        raise ConfigError(
+            f"the learner {spec.name} cannot merge updates: set params.contribution_window to 0"
+        )
+    return params
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +184,11 @@ def founding_digest(genesis: Genesis, access: LedgerAccess, terms: Terms) -> Dig
         "anyone_writes": terms.anyone_writes,
     }
     return digest_of(canonical_json(body))
+
+
+def _complaint(error: ValidationError) -> str:
+    """What is wrong with parameters: with one of them, or with several together."""
+    text = first_error(error)
+    if error.errors()[0]["loc"]:
+        return f"the key params.{text}"
+    return f"[params] cannot be: {text.removeprefix('Value error, ')}"

@@ -28,6 +28,8 @@ def kept(view: View, heads: tuple[Digest, ...]) -> frozenset[Digest]:
     if state.open is not None:
         proposals += state.open.proposals
     found |= {proposal.body.candidate for proposal in proposals if proposal is not None}
+    if view.work.gathering.given is not None:  # after a restart it may be what an earlier life has made
+        found.add(view.work.gathering.given.body.update)
     if ahead is not None:
         found |= {ahead.base} if ahead.trained is None else {ahead.base, ahead.trained.candidate}
     return frozenset(found)

@@ -11,9 +11,15 @@ from protocol.view import Ahead, Effects, Train, View
 
 
 def train_ahead(view: View, state: RunState, current: OpenRound, place: int) -> tuple[View, Effects]:
-    """Train for the next round where its turn is probably ours and our own vote is cast."""
+    """Train for the next round, once we have proposed or voted, where it will probably want our weights.
+
+    Where members contribute it wants everybody's, else those of whose turn it is.
+    """
+    is_ours, proposal = place == current.proposer, view.work.proposal
     has_voted = any(vote.body.voter == place for vote in view.work.votes)
-    if place == current.proposer or not has_voted or next_proposer(state, current) != place:
+    if not (has_voted or (is_ours and proposal is not None)) or is_last(state, current):
+        return view, ()
+    if not state.params.contribution_window and (is_ours or next_proposer(state, current) != place):
         return view, ()
     ahead = Ahead(Round(current.number + 1), bet(view, state, current, place))
     now = view.ahead
@@ -22,9 +28,14 @@ def train_ahead(view: View, state: RunState, current: OpenRound, place: int) -> 
     return replace(view, ahead=ahead), (Train(ahead.round, ahead.base),)
 
 
+def is_last(state: RunState, current: OpenRound) -> bool:
+    """Whether the run ends with the open round."""
+    return state.seats.ending or 0 < state.params.max_rounds <= current.number
+
+
 def next_proposer(state: RunState, current: OpenRound) -> int | None:
     """Whose turn is next unless something happens; None where the run ends, or the order is drawn anew."""
-    if state.seats.ending or 0 < state.params.max_rounds <= current.number:
+    if is_last(state, current):
         return None
     turn = proposer_for(state.order, state.cursor, members_of(with_returned(state)))
     return None if turn is None else turn[0]
@@ -45,6 +56,8 @@ def bet(view: View, state: RunState, current: OpenRound, place: int) -> Digest:
 def still_good(view: View, state: RunState) -> Ahead | None:
     """The work done ahead, where the round that has opened is the one it was done for."""
     ahead, current = view.ahead, state.open
-    if ahead is None or current is None or current.proposer != view.place:
+    if ahead is None or current is None:
+        return None
+    if current.proposer != view.place and not state.params.contribution_window:
         return None
     return ahead if (ahead.round, ahead.base) == (current.number, state.head) else None

@@ -1,10 +1,10 @@
-"""What a proposal, or a vote, must be to count (SPEC.md, apply)."""
+"""What a proposal, a vote or an update must be to count (SPEC.md, apply)."""
 
 from collections.abc import Sequence
 
 from protocol.errors import Ignore, Invalid
 from protocol.ids import Round
-from protocol.messages import Proposal, Vote
+from protocol.messages import Proposal, Update, Vote
 from protocol.records import ProposalEntry, VoteEntry, proposal_of, vote_of
 from protocol.signing import verify
 from protocol.state import OpenRound, RunState
@@ -56,6 +56,25 @@ def validate_vote(state: RunState, members: frozenset[int], proposer: int, vote:
     if voter not in members:
         raise Invalid(f"a vote of {voter}, who is no member of the round")
     verify(state.roster[voter].key, "vote", vote.body, vote.signature)
+
+
+def validate_update(state: RunState, current: OpenRound, place: int, update: Update) -> None:
+    """Check an update for the open round that has come to the member at a place. Raises Invalid.
+
+    Its contributor need not be active: who is drawn for the vote does not matter to it.
+    """
+    body = update.body
+    if not state.params.contribution_window:
+        raise Invalid("an update in a run whose proposers work alone")
+    if place != current.proposer:
+        raise Invalid("an update for another member, whose turn it is")
+    if body.contributor == place or body.contributor not in state.seated:
+        raise Invalid(f"an update of {body.contributor}, who does not contribute to this round")
+    verify(state.roster[body.contributor].key, "update", body, update.signature)
+    if body.base != state.head:
+        raise Invalid("an update that is not based on the head")
+    if body.size > state.params.max_blob_bytes:
+        raise Invalid(f"an update of {body.size} bytes; at most {state.params.max_blob_bytes} are allowed")
 
 
 def check_votes(

@@ -4,6 +4,8 @@ advance           everything that is due and not yet under way
   follow_head     have the head's blob, and let the learner know
   announce        say where we listen
   take_turn       train when it is our turn; say that we are back
+  contribute      train for who has the turn (contributions.py)
+  gather          merge what the others contribute; propose
   cast_vote       fetch, compare, vote
   tell            say how we voted
   decide          submit the verdict
@@ -17,9 +19,10 @@ from bisect import bisect
 from dataclasses import replace
 
 from protocol.ahead import next_proposer, train_ahead
+from protocol.contributions import contribute, gather, with_own
 from protocol.errors import Ignore
 from protocol.ids import Digest, Nanoseconds, PeerId, Ppm, Round
-from protocol.messages import Choice, Contributor, ProposalBody, VoteBody
+from protocol.messages import Choice, VoteBody
 from protocol.parse import Record
 from protocol.records import (
     AddressBody,
@@ -36,7 +39,7 @@ from protocol.rules import count_of, tally
 from protocol.state import OpenRound, RunState
 from protocol.timing import announce_time, close_time, last_call, tell_time, topic_time, verdict_time
 from protocol.treasurer import accuse, pay
-from protocol.view import Adopt, Effects, Fetch, Score, Send, Sign, Submit, Train, Trained, View
+from protocol.view import Adopt, Effects, Fetch, Score, Send, Sign, Submit, Train, View
 
 MAX_SOURCES = 64
 """Peers that are asked for the head: enough for all of most rosters."""
@@ -55,7 +58,7 @@ def advance(view: View, now: Nanoseconds) -> tuple[View, Effects]:
         effects += more
     if state.open is None or place not in state.seated:
         return view, effects
-    for part in (announce, take_turn, cast_vote, tell, decide, reach_topic, close):
+    for part in (announce, take_turn, contribute, gather, cast_vote, tell, decide, reach_topic, close):
         view, more = part(view, state, state.open, place, now)
         effects += more
     view, more = train_ahead(view, state, state.open, place)
@@ -104,7 +107,7 @@ def fetch(view: View, blob: Fetch, now: Nanoseconds) -> tuple[View, Effects]:
 def take_turn(
     view: View, state: RunState, current: OpenRound, place: int, now: Nanoseconds
 ) -> tuple[View, Effects]:
-    """Train when it is our turn, or propose what we made ahead; say that we are back when we were left out."""
+    """Train when it is our turn, or take what we made ahead; say that we are back when we were left out."""
     work = view.work
     if place in state.inactive and place not in state.returning and not work.present_sent:
         body = PresentBody(run=state.run, round=current.number, member=place)
@@ -118,23 +121,7 @@ def take_turn(
         return view, (Train(current.number, state.head),)
     if ahead.trained is None:
         return view, ()  # our learner is at it
-    view = replace(view, work=replace(view.work, turn_signed=True))
-    return view, (Sign(proposal_body(state, current, place, ahead.trained)),)
-
-
-def proposal_body(state: RunState, current: OpenRound, place: int, trained: Trained) -> ProposalBody:
-    """Our proposal of a candidate in the open round."""
-    return ProposalBody(
-        run=state.run,
-        round=current.number,
-        base=trained.base,
-        candidate=trained.candidate,
-        size=trained.size,
-        pieces=trained.pieces,
-        opening=current.opening,
-        contributors=(Contributor(account=state.roster[place].account, share=Ppm(1_000_000)),),
-        proposer=place,
-    )
+    return with_own(view, ahead.trained), ()  # `gather` goes on from there
 
 
 def announce(

@@ -1,4 +1,4 @@
-"""What members say to each other: proposals and votes, each signed by its author (SPEC.md, messages)."""
+"""What members say to each other: updates, proposals and votes, each signed by its author (SPEC.md, messages)."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -24,6 +24,8 @@ PIECE_BYTES = 1024 * 1024
 """A blob travels in pieces of this size, the last one smaller; each can be checked by itself."""
 MAX_MESSAGE = 64 * 1024
 """Bytes of the largest message; a longer one is refused unread."""
+MAX_CONTRIBUTORS = 16
+"""Members whose work one candidate is made of, its proposer among them."""
 
 
 class Choice(StrEnum):
@@ -79,7 +81,7 @@ class ProposalBody(Model):
     pieces: DigestField | None = None
     """Digest of the digests of its pieces, one after the other; None where there is but one."""
     opening: Opening
-    contributors: Annotated[tuple[Contributor, ...], Field(min_length=1, max_length=16)]
+    contributors: Annotated[tuple[Contributor, ...], Field(min_length=1, max_length=MAX_CONTRIBUTORS)]
     proposer: Place
 
     @model_validator(mode="after")
@@ -106,6 +108,26 @@ class VoteBody(Model):
     """Mean paired gain on the voter's data; information, not counted."""
 
 
+class UpdateBody(Model):
+    """What a contributor signs: weights that the proposer may merge into its candidate."""
+
+    run: DigestField
+    round: RoundField
+    base: DigestField
+    """The head they were trained from."""
+    update: DigestField
+    size: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    """Bytes of the update's blob."""
+    pieces: DigestField | None = None
+    """As in a proposal."""
+    contributor: Place
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "UpdateBody":
+        check_pieces(self.size, self.pieces)
+        return self
+
+
 class Proposal(Model):
     """A signed proposal."""
 
@@ -122,7 +144,15 @@ class Vote(Model):
     signature: SignatureField
 
 
-Message = Proposal | Vote
+class Update(Model):
+    """A signed update, for the proposer of its round alone."""
+
+    kind: Literal["update"] = "update"
+    body: UpdateBody
+    signature: SignatureField
+
+
+Message = Proposal | Vote | Update
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -40,6 +40,8 @@ class Params(Model):
     """Members drawn to vote in each round, beside the proposer, once its proposal is on the topic; 0: all vote."""
     round_window: Annotated[int, Field(ge=1, le=604_800)] = 60
     """Seconds from the opening of a round to its deadline."""
+    contribution_window: Annotated[int, Field(ge=0, le=302_400)] = 0
+    """Seconds from a round's opening in which the others' updates reach its proposer; 0: it works alone."""
     inactive_after: Annotated[int, Field(ge=1, le=1000)] = 3
     """A member absent from this many rounds in a row is left out until it says it is back."""
     max_rounds: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
@@ -55,11 +57,15 @@ class Params(Model):
     reward_proposal: TinybarField = Tinybar(0)
     """The most that the contributors of an accepted proposal are credited together."""
     reward_per_ppm: TinybarField = Tinybar(1_000)
-    """k: what each ppm of gain that the voters found is worth to them."""
+    """k: what each ppm of gain that the voters found is worth to them, and each of loss costs who proposed it."""
     reward_vote: TinybarField = Tinybar(0)
     """Credit of each vote in a round that was accepted or rejected."""
     penalty_rejected: TinybarField = Tinybar(0)
-    """What the proposer of a clearly rejected candidate loses of its stake."""
+    """The most that the proposer of a clearly rejected candidate loses of its stake."""
+    penalty_outvoted: TinybarField = Tinybar(0)
+    """What a voter loses of its stake when the others clearly say the opposite."""
+    penalty_contested: TinybarField = Tinybar(0)
+    """What each who rejects loses where that is narrowly enough; the proposer loses as much as all of them."""
     penalty_absent: TinybarField = Tinybar(0)
     """What a member loses of its stake for a round in which it was absent."""
     settle_every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
@@ -81,6 +87,12 @@ class Params(Model):
             raise ValueError(f"a committee has at least {MIN_COMMITTEE} members, or 0: everybody votes")
         return self
 
+    @model_validator(mode="after")
+    def _contributions_leave_time_to_vote(self) -> "Params":
+        if 2 * self.contribution_window > self.round_window:
+            raise ValueError("contribution_window is at most half of round_window: the rest is for the vote")
+        return self
+
     def approvals_needed(self, members: int) -> int:
         """Approvals by others than the proposer that n members need: among strangers more than can be faulty."""
         if self.min_approvals is not None:
@@ -91,3 +103,8 @@ class Params(Model):
     def window(self) -> Nanoseconds:
         """The length of a round."""
         return Nanoseconds(self.round_window * SECOND)
+
+    @property
+    def gathering(self) -> Nanoseconds:
+        """How long a proposer waits for updates at most."""
+        return Nanoseconds(self.contribution_window * SECOND)

@@ -12,7 +12,7 @@ from itertools import product
 
 from protocol.checks import validate_vote
 from protocol.errors import Ignore
-from protocol.ids import AccountId, Nanoseconds, Round
+from protocol.ids import AccountId, Nanoseconds, Ppm, Round, Tinybar
 from protocol.membership import new_epoch
 from protocol.messages import Choice, Opening, Proposal, Vote
 from protocol.money import Money, release, with_penalty, with_rewards
@@ -21,7 +21,8 @@ from protocol.rules import (
     MILLION,
     committee_for,
     count_of,
-    is_clear_rejection,
+    is_outvoted,
+    proposal_penalty,
     proposal_reward,
     proposer_for,
     tally,
@@ -118,8 +119,8 @@ def close_round(
         time=stamp.time,
     )
     absent, inactive, money = settle_attendance(state, is_hurried(state, ending, stamp))
-    if ending == "rejected":
-        money = with_rejection(money, state, current, votes)
+    if ending in ("accepted", "rejected"):
+        money = with_contradictions(money, state, current, ending, votes)
     head, head_size, head_pieces = state.head, state.head_size, state.head_pieces
     if proposal is not None and ending in ("accepted", "rejected"):
         money = with_earnings(money, state, current, closed, proposal)
@@ -189,24 +190,65 @@ def with_earnings(
         return money
     rewards = [(state.params.reward_vote, [(account_of(state, vote), MILLION)]) for vote in closed.votes]
     if closed.ending == "accepted":
-        contradicted = contradicted_voters(current, closed.votes)
-        gains = [
-            vote.body.gain
-            for vote in closed.votes
-            if vote.body.voter not in contradicted and vote.body.choice is not Choice.UNAVAILABLE
-        ]
         shares = [(contributor.account, int(contributor.share)) for contributor in proposal.body.contributors]
+        gains = gains_of(current, closed.votes)
         rewards.insert(0, (proposal_reward(gains, len(current.members), state.params), shares))
     return with_rewards(money, rewards)
 
 
-def with_rejection(money: Money, state: RunState, current: OpenRound, votes: Sequence[Vote]) -> Money:
-    """Take the penalty of a clear rejection from the proposer's stake."""
+def gains_of(current: OpenRound, votes: Sequence[Vote]) -> list[Ppm]:
+    """The gains that voters found and that count: none of whom the others clearly contradict."""
     choices = counted_choices(current, votes)
-    rejects = sum(choice is Choice.REJECT for choice in choices)
-    if not is_clear_rejection(rejects, count_of(choices, len(current.members))):
-        return money
-    return with_penalty(money, current.proposer, state.params.penalty_rejected)
+    deaf = contradicted_voters(current, votes) | outvoted_voters(votes, choices, len(current.members))
+    heard = [
+        (vote, choice)
+        for vote, choice in zip(votes, choices, strict=True)
+        if vote.body.voter not in deaf and choice is not Choice.UNAVAILABLE
+    ]
+    return gains_told([vote for vote, _ in heard], [choice for _, choice in heard])
+
+
+def gains_told(votes: Sequence[Vote], choices: Sequence[Choice]) -> list[Ppm]:
+    """The gain of each vote; what is neither for nor against tells of none."""
+    decisive = (Choice.APPROVE, Choice.REJECT)
+    return [
+        vote.body.gain if choice in decisive else Ppm(0) for vote, choice in zip(votes, choices, strict=True)
+    ]
+
+
+def with_contradictions(
+    money: Money, state: RunState, current: OpenRound, ending: Ending, votes: Sequence[Vote]
+) -> Money:
+    """Take the penalties of whom the others clearly contradict; of both sides where a rejection is contested.
+
+    Who could not fetch a candidate that more than half of the members approve counts as rejecting it, for others it
+    is no reason to have rejected.
+    """
+    choices, params, members = counted_choices(current, votes), state.params, len(current.members)
+    count, rejects = count_of(choices, members), choices.count(Choice.REJECT)
+    if is_outvoted(rejects, count.approvals + count.rejections - 1, members):
+        penalty = proposal_penalty(gains_told(votes, choices), params)
+        money = with_penalty(money, current.proposer, penalty)
+    elif ending == "rejected":
+        money = with_penalty(money, current.proposer, Tinybar(params.penalty_contested * count.rejections))
+        for vote, choice in zip(votes, choices, strict=True):
+            if choice in (Choice.REJECT, Choice.UNAVAILABLE):
+                money = with_penalty(money, vote.body.voter, params.penalty_contested)
+    for voter in sorted(outvoted_voters(votes, choices, members)):
+        money = with_penalty(money, voter, params.penalty_outvoted)
+    return money
+
+
+def outvoted_voters(votes: Sequence[Vote], choices: Sequence[Choice], members: int) -> frozenset[int]:
+    """Whom the others clearly contradict. choices: what each vote counts as."""
+    count, rejects = count_of(choices, members), choices.count(Choice.REJECT)
+    others = count.approvals + count.rejections - 1
+    return frozenset(
+        vote.body.voter
+        for vote, choice in zip(votes, choices, strict=True)
+        if choice is not Choice.ABSTAIN
+        and is_outvoted(rejects if choice is Choice.APPROVE else count.approvals, others, members)
+    )
 
 
 def is_hurried(state: RunState, ending: Ending, stamp: Stamp) -> bool:

@@ -152,13 +152,23 @@ def proposal_reward(gains: Iterable[Ppm], members: int, params: Params) -> Tinyb
     return Tinybar(min(params.reward_proposal, params.reward_per_ppm * gain))
 
 
-def is_clear_rejection(rejects: int, count: Count) -> bool:
-    """Whether two thirds of the decisive votes, and more than half of the members, say that it harms.
+def proposal_penalty(gains: Sequence[Ppm], params: Params) -> Tinybar:
+    """What a clearly rejected proposal costs: min(penalty_rejected, k x loss).
 
-    rejects: votes of `reject`; `unavailable` is no ground for a penalty. A narrow rejection is noise.
+    gains: of its votes, at least one. More than half of them tell this loss or a greater one: of four votes two that
+    tell a loss of everything do not raise it, and one that tells a gain does not lower it.
     """
-    decisive = count.approvals + count.rejections
-    return 3 * rejects >= 2 * decisive and 2 * rejects > count.members
+    loss = max(0, -sorted(gains)[len(gains) // 2])
+    return Tinybar(min(params.penalty_rejected, params.reward_per_ppm * loss))
+
+
+def is_outvoted(against: int, decisive: int, members: int) -> bool:
+    """Whether what somebody said is clearly contradicted: less is noise.
+
+    against: votes that say the opposite, at least two thirds of the `decisive` votes of the others, and more
+    than half of the members of the round. A proposal is its proposer's approval.
+    """
+    return 3 * against >= 2 * decisive and 2 * against > members
 
 
 def scaled(rewards: Sequence[Tinybar], pool: Tinybar) -> tuple[Tinybar, ...]:

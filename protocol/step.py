@@ -11,14 +11,23 @@ No clock, no randomness, no I/O: the shell (node/driver.py) feeds events and run
 from dataclasses import replace
 
 from protocol.ahead import still_good
+from protocol.bodies import kind_of
 from protocol.checks import open_of, validate_proposal, validate_vote
-from protocol.duties import advance, proposal_body, vote_body
+from protocol.contributions import (
+    give_update,
+    on_merged,
+    on_merging_failed,
+    receive_update,
+    say_update_again,
+    with_own,
+    without_update,
+)
+from protocol.duties import advance, vote_body
 from protocol.errors import Ignore, Invalid, ProtocolError
+from protocol.evidence import notice_pass, notice_proposal, notice_vote
 from protocol.fold import read
 from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, Ppm
-from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
-from protocol.motions import SignedPass, SignedProposal, SignedVote
-from protocol.parse import parse_record
+from protocol.messages import Choice, Message, Proposal, ProposalBody, Update, UpdateBody, Vote, VoteBody
 from protocol.records import (
     AddressBody,
     AddressRecord,
@@ -33,7 +42,6 @@ from protocol.records import (
 )
 from protocol.rounds import is_undrawn
 from protocol.state import OpenRound, RunState
-from protocol.treasurer import with_charge
 from protocol.view import (
     Ahead,
     CaughtUp,
@@ -44,6 +52,8 @@ from protocol.view import (
     FetchingFailed,
     Gone,
     Listening,
+    Merged,
+    MergingFailed,
     PeerUp,
     Received,
     Recorded,
@@ -58,7 +68,6 @@ from protocol.view import (
     TrainingFailed,
     View,
     Work,
-    kind_of,
 )
 
 MAX_FAILURES = 2
@@ -90,6 +99,10 @@ def _on(view: View, event: Event, now: Nanoseconds) -> tuple[View, Effects]:
             return on_trained(view, event)
         case TrainingFailed():
             return on_training_failed(view, event)
+        case Merged():
+            return on_merged(view, event)
+        case MergingFailed():
+            return on_merging_failed(view, event)
         case Scored():
             return on_scored(view, event)
         case ScoringFailed():
@@ -147,36 +160,6 @@ def absorb_topic(view: View, state: RunState, before: OpenRound, current: OpenRo
     return view
 
 
-def notice_pass(view: View, state: RunState, event: Recorded) -> View:
-    """Charge a proposer that passed on a round for which it had signed a proposal."""
-    last, proposal = state.last, view.work.proposal
-    if last is None or last.ending != "passed" or proposal is None:
-        return view
-    record = parse_record(event.raw)
-    if not isinstance(record, PassRecord) or record.body.round != proposal.body.round:
-        return view
-    passed = SignedPass(body=record.body, sig=record.sig)
-    return with_charge(view, proposal.body.proposer, signed_proposal(proposal), passed)
-
-
-def notice_proposal(view: View, proposal: Proposal) -> View:
-    """Charge a proposer with a valid proposal that differs from the one we consider."""
-    known = view.work.proposal
-    if known is None or known.body == proposal.body:
-        return view
-    return with_charge(view, known.body.proposer, signed_proposal(known), signed_proposal(proposal))
-
-
-def signed_proposal(proposal: Proposal) -> SignedProposal:
-    """A proposal as evidence."""
-    return SignedProposal(body=proposal.body, sig=proposal.signature)
-
-
-def signed_vote(vote: Vote) -> SignedVote:
-    """A vote as evidence."""
-    return SignedVote(body=vote.body, sig=vote.signature)
-
-
 def late_vote(view: View, state: RunState) -> Effects:
     """Put our vote on the topic when the record that closed its round left it out."""
     last, work = state.last, view.work
@@ -192,7 +175,7 @@ def late_vote(view: View, state: RunState) -> Effects:
 
 
 def on_received(view: View, sender: PeerId, message: Message) -> View:
-    """A proposal or a vote: check it, and keep it. Raises Ignore or Invalid."""
+    """A proposal, a vote or an update: check it, and keep it. Raises Ignore or Invalid."""
     state, current = view.state, view.open
     if state is None or current is None:
         raise Ignore("a message while no round is open")
@@ -204,6 +187,8 @@ def on_received(view: View, sender: PeerId, message: Message) -> View:
         raise Ignore(f"a message on round {message.body.round}; round {current.number} is open")
     if isinstance(message, Proposal):
         return receive_proposal(view, state, message)
+    if isinstance(message, Update):
+        return receive_update(view, state, current, message)
     validate_vote(state, current.members, current.proposer, message)
     return with_vote(view, message)
 
@@ -233,11 +218,7 @@ def with_proposal(view: View, proposal: Proposal) -> View:
 
 def with_vote(view: View, vote: Vote) -> View:
     """Keep a valid vote, the first of each voter; a different second one is evidence."""
-    work = view.work
-    for other in (*work.votes, *work.waiting):
-        is_of_one = other.body.voter == vote.body.voter and other.body.round == vote.body.round
-        if is_of_one and other.body != vote.body:
-            view = with_charge(view, vote.body.voter, signed_vote(other), signed_vote(vote))
+    view, work = notice_vote(view, vote), view.work
     is_early = view.state is not None and view.open is not None and is_undrawn(view.state, view.open)
     if work.proposal is None or is_early:
         if any(v.body.voter == vote.body.voter for v in work.waiting):
@@ -276,7 +257,7 @@ def repeat(view: View, peer: PeerId) -> Effects:
     """Tell a peer that has just (re)connected what it may have missed of the round in progress."""
     work = view.work
     if view.open is None or work.proposal is None:
-        return ()
+        return say_update_again(view, peer)
     own = [Send(v, (peer,)) for v in work.votes if v.body.voter == view.place]
     return (Send(work.proposal, (peer,)), *own)
 
@@ -285,9 +266,9 @@ def repeat(view: View, peer: PeerId) -> Effects:
 
 
 def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
-    """Sign a proposal of the candidate, or keep it until its round is open. Raises Ignore.
+    """Take what our learner has made for our turn, or keep it until it is wanted. Raises Ignore.
 
-    One that is too large for the others to fetch is a failure of our learner.
+    What is too large for the others to fetch is a failure of our learner.
     """
     state, current, place, ahead = view.state, view.open, view.place, view.ahead
     made = (event.round, event.base)
@@ -297,15 +278,14 @@ def on_trained(view: View, event: Trained) -> tuple[View, Effects]:
     is_now = current.proposer == place and made == (current.number, state.head)
     if not (is_now or is_ahead):
         raise Ignore(f"a candidate for round {event.round}, which is over, or that has another head")
-    if is_now and view.work.turn_signed:
+    if is_now and (view.work.turn_signed or view.work.gathering.own is not None):
         raise Ignore(f"another candidate for round {event.round}: a bet was made twice")
     if event.size > state.params.max_blob_bytes:
         return on_training_failed(view, TrainingFailed(event.round))
     view = replace(view, blobs=view.blobs | {event.candidate})
     if ahead is not None and not is_now:
         return replace(view, ahead=replace(ahead, trained=event)), ()
-    view = replace(view, work=replace(view.work, turn_signed=True))
-    return view, (Sign(proposal_body(state, current, place, event)),)
+    return with_own(view, event), ()  # `gather` goes on from there
 
 
 def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects]:
@@ -315,7 +295,9 @@ def on_training_failed(view: View, event: TrainingFailed) -> tuple[View, Effects
         return replace(view, ahead=replace(ahead, failed=True)), ()
     if state is None or current is None or event.round != current.number:
         raise Ignore(f"a failed training for round {event.round}, which is over")
-    if view.work.turn_signed:
+    if view.place != current.proposer:
+        raise Ignore(f"a failed training for round {event.round}, which is not our turn")
+    if view.work.turn_signed or view.work.gathering.own is not None:
         raise Ignore(f"a failed training for round {event.round}, whose turn is taken")
     failures = view.work.failures + 1
     if failures < MAX_FAILURES:
@@ -362,6 +344,8 @@ def on_signed(view: View, event: Signed) -> tuple[View, Effects]:
             if is_undrawn(state, open_of(state, body.round)):
                 return with_proposal(view, proposal), (Submit(ProposeRecord(proposal=entry_of(proposal))),)
             return with_proposal(view, proposal), (Send(proposal, others(view, state.seated)),)
+        case UpdateBody():
+            return give_update(view, state, Update(body=body, signature=signature))
         case VoteBody():
             vote = Vote(body=body, signature=signature)
             last = state.last
@@ -393,6 +377,13 @@ def on_fetched(view: View, digest: Digest) -> View:
 
 
 def on_fetching_failed(view: View, digest: Digest, now: Nanoseconds) -> View:
-    """Try again a little later; `advance` votes `unavailable` when it is time to vote."""
+    """Try again a little later; `advance` votes `unavailable` when it is time to vote.
+
+    An update is not asked for again: its contributor alone has it.
+    """
+    view = without_update(view, digest)
+    is_update = any(update.body.update == digest for update in view.work.gathering.updates)
+    if is_update and (view.state is None or digest != view.state.head):
+        return replace(view, fetching=view.fetching - {digest})
     wait = SECOND if view.state is None else view.state.params.window // 16
     return replace(view, fetching=view.fetching - {digest}, retry_at=Nanoseconds(now + wait))

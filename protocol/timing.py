@@ -26,6 +26,8 @@ def alarm(view: View, now: Nanoseconds) -> Nanoseconds | None:
             last_call(state, current),
             close_time(view, state, current, place),
         )
+        if place == current.proposer and state.params.contribution_window:
+            times.append(gather_time(state, current))
         if view.work.told_at is not None and not view.work.told_all:
             times.append(tell_time(view, state))
         if view.work.decided_at is not None:
@@ -49,6 +51,11 @@ def patience(state: RunState, place: int) -> Nanoseconds:
     One after the other, a large roster would either all act before the first one's record is back, or take hours.
     """
     return Nanoseconds(back_off(state) * distance(state, place).bit_length())
+
+
+def gather_time(state: RunState, current: OpenRound) -> Nanoseconds:
+    """When a proposer stops waiting for updates."""
+    return Nanoseconds(current.deadline - state.params.window + state.params.gathering)
 
 
 def topic_time(state: RunState, current: OpenRound) -> Nanoseconds:

@@ -2,37 +2,14 @@
 
 from dataclasses import dataclass
 
+from protocol.bodies import Body
 from protocol.ids import EPOCH, Digest, Nanoseconds, PeerId, Ppm, Round, Signature, TopicId
-from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote, VoteBody
+from protocol.messages import Choice, Message, Proposal, Update, Vote
 from protocol.motions import FaultRecord
 from protocol.parse import Record
-from protocol.records import AddressBody, PassBody, PresentBody, Stamp
+from protocol.records import Stamp
 from protocol.state import OpenRound, RunState
 from protocol.transfers import Payout, TransactionId, Transfer
-
-Body = ProposalBody | VoteBody | PassBody | PresentBody | AddressBody
-"""What a participant may sign."""
-
-
-def slot_of(body: Body) -> str:
-    """The place of a body in the journal: one body a round. Who proposes does not also pass."""
-    return "turn" if isinstance(body, ProposalBody | PassBody) else kind_of(body)
-
-
-def kind_of(body: Body) -> str:
-    """The kind of a body: its domain when it is signed."""
-    match body:
-        case ProposalBody():
-            return "proposal"
-        case VoteBody():
-            return "vote"
-        case PassBody():
-            return "pass"
-        case PresentBody():
-            return "present"
-        case AddressBody():
-            return "address"
-
 
 # ---- events: what happened ----
 
@@ -102,6 +79,26 @@ class TrainingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Merged:
+    """Our learner has made one candidate of our own and the others' updates."""
+
+    round: Round
+    base: Digest
+    candidate: Digest
+    size: int
+    pieces: Digest | None
+    shares: tuple[Ppm, ...]
+    """How much is whose: our own first, then as the updates were named; they add up to 1,000,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergingFailed:
+    """Our learner could not merge."""
+
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """Our learner has compared a candidate with the head."""
 
@@ -164,6 +161,8 @@ Event = (
     | Signed
     | Trained
     | TrainingFailed
+    | Merged
+    | MergingFailed
     | Scored
     | ScoringFailed
     | Fetched
@@ -186,6 +185,17 @@ class Train:
 
     round: Round
     head: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Make one candidate of our own and the others' updates; answer with Merged or MergingFailed."""
+
+    round: Round
+    head: Digest
+    own: Digest
+    updates: tuple[tuple[int, Digest], ...]
+    """By the places of their contributors, ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +257,31 @@ class Cosign:
     payout: Payout
 
 
-Effect = Train | Fetch | Score | Sign | Send | Submit | Adopt | Cosign
+Effect = Train | Merge | Fetch | Score | Sign | Send | Submit | Adopt | Cosign
 Effects = tuple[Effect, ...]
 
 
 # ---- the view ----
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """The weights that members have made for the round in progress (SPEC.md, contributions)."""
+
+    own: Trained | None = None
+    """What our learner has made: our update, or, where it is our turn, what the others' are merged with."""
+    is_given: bool = False
+    """Our update is being signed, or was."""
+    given: Update | None = None
+    """As the proposer is told."""
+    updates: tuple[Update, ...] = ()
+    """Those that came to us, whose turn it is: valid ones, one a contributor."""
+    lost: frozenset[int] = frozenset()
+    """Contributors whose update could not be had."""
+    is_over: bool = False
+    """No other update is taken in."""
+    merging: tuple[tuple[int, Digest], ...] = ()
+    """What our learner merges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +294,7 @@ class Work:
     """Valid votes on it, one a voter, our own included."""
     waiting: tuple[Vote, ...] = ()
     """Votes on a proposal we have not heard of yet, one a voter."""
+    gathering: Gathering = Gathering()
     busy: bool = False
     """Our learner is at it, or our signature is."""
     failures: int = 0
@@ -341,7 +372,9 @@ class View:
     """Messages on the round after the open one: their authors have read more of the topic than we."""
 
     ahead: Ahead | None = None
-    """What our learner does while others vote."""
+    """What our learner does while others vote, or for the proposer of the open round."""
+    silent: frozenset[int] = frozenset()
+    """Who let us wait for an update in vain when it was our turn: next time we do not wait for them."""
     addresses: tuple[str, ...] | None = None
     """Where we listen; None: nobody is to be told."""
     announced_at: Nanoseconds | None = None

@@ -40,6 +40,8 @@ IMPORTERS = {
     "libp2p": "node/net/wire/",
     "multiaddr": "node/net/wire/",
     "hiero_sdk_python": "ledger/hiero.py",
+    "pyarrow": "learners/data/",
+    "metadrive": "learners/metadrive/simulator.py",
 }
 # What an auditor or a daemon loads without the learner's framework and without the Hedera SDK.
 LIGHT = (
@@ -57,7 +59,7 @@ FOREIGN = {
     *("hiero_sdk_python", "httpx", "hypercorn", "hypothesis", "libp2p", "matplotlib", "multiaddr", "numpy"),
     *("playwright", "prometheus_client", "psutil", "pydantic", "pydantic_core", "pytest", "rfc8785", "rich"),
     *("safetensors", "starlette", "structlog", "torch", "trio", "examples", "interop", "stubs", "docs"),
-    *("orjson",),
+    *("orjson", "pyarrow", "PIL"),
 }
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

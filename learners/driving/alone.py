@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from learners.driving.learner import DrivingLearner
+from learners.driving.learner import driving_learner
 from learners.learner import LearnerError
 from protocol.ids import Round
 
@@ -16,7 +16,7 @@ def train_alone(options: Mapping[str, object], turns: int, data: Path, out: Path
 
     data: a folder of its own, not the one of a peer that takes part. Raises LearnerError.
     """
-    learner = DrivingLearner(options, data)
+    learner = driving_learner(options, data)
     with tempfile.TemporaryDirectory() as folder:
         head = Path(folder) / "0"
         learner.initial(head)

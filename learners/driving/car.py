@@ -3,9 +3,8 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-from learners.driving.track import POINTS, Floats, Ints, Tracks
+from learners.driving.track import POINTS, Bools, Floats, Ints, Tracks
 
 STEP_SECONDS = 0.05
 MAX_STEPS = 1200
@@ -16,7 +15,6 @@ MAX_STEERING = 0.5
 STEERING_RATE = 1.5
 """Radians per second."""
 MAX_SPEED = 25.0
-FRICTION = 0.9
 GRAVITY = 9.81
 
 _ACCELERATION = 4.0
@@ -24,8 +22,6 @@ _BRAKING = 8.0
 _DRAG = 0.02
 # A car moves at most 1.25 m a step, two points of the shortest track, so its next nearest point is in here.
 _NEAR = np.arange(-2, 9)
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,11 @@ class Lanes:
 
     def keep(self, chosen: Bools) -> "Lanes":
         """Only the chosen lanes, in order; dropping the finished ones makes rollouts fast."""
-        return Lanes(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+        return self if chosen.all() else self.taken(np.flatnonzero(chosen))
+
+    def taken(self, places: Ints) -> "Lanes":
+        """The lanes at some places, in that order; a place may come more than once."""
+        return Lanes(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
 
     def replaced(self, chosen: Bools, by: "Lanes") -> "Lanes":
         """These lanes, the chosen ones exchanged for those of another batch of the same size."""
@@ -92,7 +92,8 @@ def step(lanes: Lanes, tracks: Tracks, actions: Floats) -> Lanes:
     throttle = command[:, 1]
     push = np.where(throttle > 0, throttle * _ACCELERATION, throttle * _BRAKING) - _DRAG * lanes.speed
     speed = (lanes.speed + push * STEP_SECONDS).clip(0, MAX_SPEED)
-    grip = FRICTION * GRAVITY / speed.clip(1.0, None)  # the tyres allow no faster turn: the car runs wide
+    # The tyres allow no faster turn: the car runs wide.
+    grip = tracks.friction[lanes.track] * GRAVITY / speed.clip(1.0, None)
     turn = (speed * np.tan(steering) / WHEELBASE).clip(-grip, grip)
     heading = lanes.heading + turn * STEP_SECONDS
     x = lanes.x + speed * np.cos(heading) * STEP_SECONDS
@@ -124,6 +125,15 @@ def has_lapped(lanes: Lanes, tracks: Tracks) -> Bools:
 def progress(lanes: Lanes, tracks: Tracks) -> Floats:
     """The share of the lap that each car has done, in [0, 1]."""
     return (lanes.travelled / tracks.length[lanes.track]).clip(0, 1)
+
+
+def restarted(lanes: Lanes, tracks: Tracks, rng: np.random.Generator) -> tuple[Lanes, Bools]:
+    """Every lane that is off its track or has lapped, started anew on a track drawn; and which those are."""
+    is_over = is_off(lanes, tracks) | has_lapped(lanes, tracks)
+    if not is_over.any():
+        return lanes, is_over
+    fresh = start(tracks, rng.integers(0, len(tracks), len(lanes)), rng)
+    return lanes.replaced(is_over, fresh), is_over
 
 
 def _project(x: Floats, y: Floats, lanes: Lanes, tracks: Tracks) -> tuple[Floats, Ints, Floats]:

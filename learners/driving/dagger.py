@@ -45,17 +45,21 @@ def collect(policy: Policy | None, tracks: Tracks, labels: int, seed: int) -> De
     labels are not, so states are drawn from long drives: neighbours in time would say the same twice.
     """
     rng = np.random.default_rng(seed)
+    seen = drive(policy, tracks, max(DRIVE_STEPS, math.ceil(labels / LANES)), rng)
+    return seen.at(rng.choice(len(seen), labels, replace=False))
+
+
+def drive(policy: Policy | None, tracks: Tracks, steps: int, rng: np.random.Generator) -> Demonstrations:
+    """All states of a drive, LANES times `steps` of them in order of time, as the expert would label them."""
     lanes = car.start(tracks, rng.integers(0, len(tracks), LANES), rng)
-    steps = max(DRIVE_STEPS, math.ceil(labels / LANES))
     observations, actions = [], []
     for _ in range(steps):
         seen, wanted = observe(lanes, tracks), expert.drive(lanes, tracks)
         observations.append(seen)
         actions.append(wanted)
         lanes = car.step(lanes, tracks, wanted if policy is None else policy(seen))
-        lanes = _restart_finished(lanes, tracks, rng)
-    chosen = rng.choice(steps * LANES, labels, replace=False)
-    return Demonstrations(np.concatenate(observations)[chosen], np.concatenate(actions)[chosen])
+        lanes, _ = car.restarted(lanes, tracks, rng)
+    return Demonstrations(np.concatenate(observations), np.concatenate(actions))
 
 
 _ASK = 64
@@ -87,11 +91,3 @@ def fit(
         if index >= late:
             total += errors[: schedule.batch].mean().item()
     return adam.fitted(), total / (schedule.steps - late)
-
-
-def _restart_finished(lanes: car.Lanes, tracks: Tracks, rng: np.random.Generator) -> car.Lanes:
-    is_over = car.is_off(lanes, tracks) | car.has_lapped(lanes, tracks)
-    if not is_over.any():
-        return lanes
-    fresh = car.start(tracks, rng.integers(0, len(tracks), len(lanes)), rng)
-    return lanes.replaced(is_over, fresh)

@@ -12,8 +12,9 @@ from learners import weights
 from learners.driving.family import FAMILIES
 from learners.driving.policy import policy_of, tensor_specs
 from learners.driving.rollout import by_sight
-from learners.driving.score import SCORER, held_out, lap_success
+from learners.driving.score import held_out, lap_success
 from learners.driving.track import MAX_TRACKS, Tracks
+from learners.driving.world import TrackWorld
 from learners.learner import BadWeights, LearnerSpec
 
 HIDDEN = 64
@@ -27,7 +28,7 @@ def _tracks(count: int) -> Tracks:
 
 def measure(file: Path, count: int, hidden: int = HIDDEN) -> dict[str, float]:
     """Lap success of weights by family, on `count` held-out tracks of each. Raises BadWeights, OSError."""
-    spec = LearnerSpec("driving", tensor_specs(hidden), SCORER)
+    spec = LearnerSpec("driving", tensor_specs(hidden), TrackWorld.scorer)
     pilot = by_sight(policy_of(weights.load(file, spec)))
     return dict(zip(FAMILIES, lap_success(pilot, _tracks(count), len(FAMILIES)), strict=True))
 

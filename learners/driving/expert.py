@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from learners.driving.car import FRICTION, GRAVITY, MAX_STEERING, WHEELBASE, Lanes
+from learners.driving.car import GRAVITY, MAX_STEERING, WHEELBASE, Lanes
 from learners.driving.track import POINTS, Floats, Tracks
 
 _LOOK_AHEAD = 4.0  # metres, plus this many seconds of driving:
@@ -32,7 +32,8 @@ def _steering(lanes: Lanes, tracks: Tracks) -> Floats:
 def _throttle(lanes: Lanes, tracks: Tracks) -> Floats:
     points = (_HORIZON / tracks.spacing[lanes.track][:, None]).astype(np.int64)
     bends = np.abs(tracks.curvature[lanes.track[:, None], (lanes.station[:, None] + points) % POINTS])
-    allowed = _GRIP_SHARE * FRICTION * GRAVITY / bends.clip(1e-3, None) + 2 * _BRAKING * _HORIZON
+    grip = _GRIP_SHARE * GRAVITY * tracks.friction[lanes.track][:, None]
+    allowed = grip / bends.clip(1e-3, None) + 2 * _BRAKING * _HORIZON
     target = np.sqrt(allowed.min(axis=1)).clip(*_SPEEDS)
     throttle: Floats = np.clip((target - lanes.speed) * 0.6, -1, 1, dtype=np.float32)
     return throttle

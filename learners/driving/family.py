@@ -18,23 +18,33 @@ class Family:
     """Their strength, as a share of the radius."""
     half_width: tuple[float, float]
     """Least and greatest distance from the centreline to a border, metres."""
+    friction: float = 0.9
+    """Of the tyres on the road: 0.9 on dry asphalt, 0.6 in the wet. Nobody sees it."""
 
 
 _GENTLE = ((60.0, 80.0), 3, 0.15)
 _MEDIUM = ((45.0, 65.0), 6, 0.32)
 _TIGHT = ((30.0, 52.0), 9, 0.45)
 
-# Curvature and width separate peers: a policy trained on gentle tracks alone fails on tight ones.
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "gentle-wide": Family("gentle-wide", *_GENTLE, half_width=(3.5, 5.0)),
-        "gentle-narrow": Family("gentle-narrow", *_GENTLE, half_width=(1.9, 2.6)),
-        "medium": Family("medium", *_MEDIUM, half_width=(2.6, 3.5)),
-        "tight-wide": Family("tight-wide", *_TIGHT, half_width=(2.6, 3.5)),
-        "tight-narrow": Family("tight-narrow", *_TIGHT, half_width=(1.9, 2.6)),
-    }
-)
-"""The five named families, from the easiest to the hardest."""
+_DRY, _DAMP, _WET = 0.9, 0.75, 0.6
 
-PROVING_GROUND = Family("proving-ground", (30.0, 80.0), 7, 0.35, half_width=(1.9, 5.0))
+# Curvature and width separate peers: a policy trained on gentle tracks alone fails on tight ones.
+_NAMED = (
+    Family("gentle-wide", *_GENTLE, half_width=(3.5, 5.0), friction=_DRY),
+    Family("gentle-narrow", *_GENTLE, half_width=(1.9, 2.6), friction=_WET),
+    Family("medium", *_MEDIUM, half_width=(2.6, 3.5), friction=_DAMP),
+    Family("tight-wide", *_TIGHT, half_width=(2.6, 3.5), friction=_WET),
+    Family("tight-narrow", *_TIGHT, half_width=(1.9, 2.6), friction=_DRY),
+    Family("gentle-wide-wet", *_GENTLE, half_width=(3.5, 5.0), friction=_WET),
+    Family("gentle-narrow-dry", *_GENTLE, half_width=(1.9, 2.6), friction=_DRY),
+    Family("medium-narrow", *_MEDIUM, half_width=(1.9, 2.6), friction=_DRY),
+    Family("tight-wide-dry", *_TIGHT, half_width=(2.6, 3.5), friction=_DRY),
+    Family("tight-narrow-wet", *_TIGHT, half_width=(1.9, 2.6), friction=_WET),
+)
+ALL_FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in _NAMED})
+"""Ten named families; no two have curvature, width and friction in common."""
+FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in _NAMED[:5]})
+"""The first five of them, from the easiest to the hardest."""
+
+PROVING_GROUND = Family("proving-ground", (30.0, 80.0), 9, 0.45, half_width=(1.9, 5.0), friction=_DAMP)
 """Public roads of all sorts, nobody's in particular."""

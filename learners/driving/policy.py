@@ -1,4 +1,4 @@
-"""The policy: a perceptron of fifteen inputs, two hidden layers and two outputs, as plain functions.
+"""The policy: a perceptron of two hidden layers and two outputs, as plain functions.
 
 Weights are a mapping of names to tensors and are never loaded into a live model.
 """
@@ -24,9 +24,9 @@ INITIAL_SEED = 20_261
 Weights = Mapping[str, Tensor]
 
 
-def tensor_specs(hidden: int) -> tuple[TensorSpec, ...]:
-    """The tensors of a policy with two hidden layers of `hidden` units, sorted by name."""
-    sizes = [OBSERVATION, hidden, hidden, ACTIONS]
+def tensor_specs(hidden: int, observation: int = OBSERVATION) -> tuple[TensorSpec, ...]:
+    """The tensors of a policy that sees so many numbers, with two hidden layers of `hidden` units, sorted by name."""
+    sizes = [observation, hidden, hidden, ACTIONS]
     specs = []
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         specs.append(TensorSpec(f"layer{layer}.bias", (outputs,), "F32"))
@@ -34,19 +34,18 @@ def tensor_specs(hidden: int) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def initial_weights(hidden: int) -> dict[str, Tensor]:
+def initial_weights(specs: tuple[TensorSpec, ...]) -> dict[str, Tensor]:
     """The weights every run starts from: uniform in +-1/sqrt(inputs), from a generator with specified bits.
 
     torch draws differently from one version to the next; PCG64 and exact arithmetic do not.
     """
     rng = np.random.Generator(np.random.PCG64(INITIAL_SEED))
-    specs = tensor_specs(hidden)
     inputs = {_layer(spec): spec.shape[1] for spec in specs if spec.name.endswith(".weight")}
     return {spec.name: torch.from_numpy(_uniform(rng, spec.shape, inputs[_layer(spec)])) for spec in specs}
 
 
 def act(weights: Weights, observations: Tensor) -> Tensor:
-    """Actions (..., 2) in [-1, 1] for observations (..., 15)."""
+    """Actions (..., 2) in [-1, 1] for observations (..., what it sees)."""
     layer = torch.tanh(linear(observations, weights["layer0.weight"], weights["layer0.bias"]))
     layer = torch.tanh(linear(layer, weights["layer1.weight"], weights["layer1.bias"]))
     return torch.tanh(linear(layer, weights["layer2.weight"], weights["layer2.bias"]))

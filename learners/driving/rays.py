@@ -14,6 +14,8 @@ _ANGLES = np.linspace(-1.4, 1.4, RAYS, dtype=np.float32)[:, None, None, None]
 _COS, _SIN = np.cos(_ANGLES), np.sin(_ANGLES)
 # Rays see the stretch of road around the car, not another arm of the track behind the verge.
 _STRETCH = np.arange(-8, 36)
+# More at once are slower: the arrays on the way are then so large that each is mapped anew by the kernel.
+_AT_ONCE = 64
 _SIDES = np.arange(2)[:, None] * BORDER_POINTS
 
 
@@ -27,7 +29,15 @@ def observe(lanes: Lanes, tracks: Tracks) -> Floats:
 
 
 def cast(lanes: Lanes, tracks: Tracks) -> Floats:
-    """Metres to the nearest border along each ray, at most RANGE: (lanes, 13), from right to left.
+    """Metres to the nearest border along each ray, at most RANGE: (lanes, 13), from right to left."""
+    if len(lanes) <= _AT_ONCE:
+        return _cast(lanes, tracks)
+    parts = (np.arange(start, min(start + _AT_ONCE, len(lanes))) for start in range(0, len(lanes), _AT_ONCE))
+    return np.concatenate([_cast(lanes.taken(part), tracks) for part in parts])
+
+
+def _cast(lanes: Lanes, tracks: Tracks) -> Floats:
+    """The same for so few lanes that what is worked out on the way stays in the processor's cache.
 
     A ray meets a border segment where the segment's ends lie on different sides of it. Few do, so the meeting
     point is worked out for those alone.

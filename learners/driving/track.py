@@ -24,6 +24,7 @@ _CLEARANCE = 2.0  # metres between the inner border and the centre of the sharpe
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Track:
     """Signed, 1/m; positive bends to the left."""
     half_width: float
     length: float
+    friction: float
 
     def borders(self) -> NDArray[np.float64]:
         """Left and right border: (2 sides, BORDER_POINTS, 2 coordinates)."""
@@ -59,6 +61,7 @@ class Tracks:
     """(tracks,): metres between two centreline points."""
     half_width: Floats
     length: Floats
+    friction: Floats
     border_x: Floats
     """(tracks, 2 sides, BORDER_POINTS)."""
     border_y: Floats
@@ -107,7 +110,7 @@ def make_track(seed: int, family: Family) -> Track:
         half_width = float(rng.uniform(*family.half_width))
         if shape.min() <= 0.25:
             continue
-        track = _resampled(shape * radius, half_width, is_clockwise)
+        track = _resampled(shape * radius, half_width, is_clockwise, family.friction)
         if np.abs(track.curvature).max() < 1 / (half_width + _CLEARANCE):
             return track
     raise LearnerError(
@@ -137,6 +140,7 @@ def stack(tracks: list[Track]) -> Tracks:
         spacing=np.divide(column("length"), POINTS, dtype=np.float32),
         half_width=column("half_width"),
         length=column("length"),
+        friction=column("friction"),
         border_x=np.ascontiguousarray(borders[..., 0]),
         border_y=np.ascontiguousarray(borders[..., 1]),
     )
@@ -151,7 +155,7 @@ def _bent_circle(rng: np.random.Generator, family: Family) -> NDArray[np.float64
     return shape
 
 
-def _resampled(radius: NDArray[np.float64], half_width: float, is_clockwise: bool) -> Track:
+def _resampled(radius: NDArray[np.float64], half_width: float, is_clockwise: bool, friction: float) -> Track:
     """The closed curve r(angle) as POINTS points, evenly spaced along it."""
     angle = np.linspace(0, 2 * np.pi, _DRAWN, endpoint=False)
     curve = np.stack([radius * np.cos(angle), radius * np.sin(angle)])
@@ -175,4 +179,5 @@ def _resampled(radius: NDArray[np.float64], half_width: float, is_clockwise: boo
         curvature=turn * POINTS / (2 * length),
         half_width=half_width,
         length=length,
+        friction=friction,
     )

@@ -17,7 +17,7 @@ from node.presets import preset_file
     "--peers", type=click.IntRange(2, 50), default=5, show_default=True, help="How many daemons take part."
 )
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=20, show_default=True, help="Rounds until the run ends."
+    "--rounds", type=click.IntRange(1, 1000), default=12, show_default=True, help="Rounds until the run ends."
 )
 @click.option(
     "--seed",
@@ -36,7 +36,7 @@ from node.presets import preset_file
 def command(peers: int, rounds: int, seed: int, out: Path) -> None:
     """Run an embedded Hedera network and several daemons on this machine, and audit what they did.
 
-    Each peer has private tracks of its own family, 250 expert labels a turn, and votes on the others' proposals.
+    Each peer has private tracks of its own family, contributes to each round, and votes on the others' proposals.
     Afterwards OUT holds audit.json, summary.json, topic.json (for `roundabout audit --pages`), rounds.png, and
     each process's log. While it runs OUT/processes.json says who is who.
 

@@ -29,6 +29,7 @@ def take_part(settings: Config) -> None:
     from ledger.topic import HistoryBroken, LedgerError
     from node.admission import RunError
     from node.daemon import run_node
+    from node.history import HistoryError
     from node.home import NodeError
     from node.identity import IdentityError
     from node.journal import JournalError
@@ -37,6 +38,7 @@ def take_part(settings: Config) -> None:
 
     known = (
         ConfigError,
+        HistoryError,
         IdentityError,
         JournalError,
         LearnerError,

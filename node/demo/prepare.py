@@ -91,6 +91,9 @@ name = "driving"
 [learner.options]
 {learner}
 
+[blobs]
+keep_history = true
+
 [log]
 format = "json"
 """

@@ -89,7 +89,7 @@ async def measure_lone_peers(demo: Demo, referee: Evaluator) -> dict[int, LapSuc
     turns = math.ceil(demo.options.rounds / demo.options.peers)
     found = {}
     for place in range(min(demo.options.peers, len(FAMILIES))):
-        found[place] = await referee.alone(demo.learner_options(place), turns, HELD_OUT_TRACKS)
+        found[place] = await referee.alone(demo.lone_options(place), turns, HELD_OUT_TRACKS)
     return found
 
 

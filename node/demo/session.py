@@ -15,7 +15,10 @@ from protocol.ids import Digest, Tinybar
 
 FAMILIES = ("gentle-wide", "gentle-narrow", "medium", "tight-wide", "tight-narrow")
 """The families of tracks, one a peer; more peers go through them again with tracks of their own."""
-LABELS_PER_TURN = 250
+LABELS_A_ROUND = 250
+"""Expert labels of all peers together."""
+UPDATE_STEPS = 300
+"""Of fitting an update: the merge of all of them does the rest."""
 START_BALANCE = Tinybar(100 * 100_000_000)
 POOL = Tinybar(100 * 100_000_000)
 """What members are paid from; what is left of it goes back to the founder."""
@@ -58,12 +61,16 @@ class Demo:
         return 1000 * self.options.seed + place
 
     def learner_options(self, place: int) -> dict[str, Any]:
-        """A peer's learner options."""
-        return {
-            "family": self.families[place],
-            "seed": self.learner_seed(place),
-            "labels_per_turn": LABELS_PER_TURN,
-        }
+        """A peer's learner options: all contribute to each round."""
+        share = max(1, LABELS_A_ROUND // self.options.peers)
+        return {**self._private(place), "labels_per_turn": share, "train_steps": UPDATE_STEPS}
+
+    def lone_options(self, place: int) -> dict[str, Any]:
+        """The same peer's, where it learns alone: as many labels in fewer, longer turns."""
+        return {**self._private(place), "labels_per_turn": LABELS_A_ROUND}
+
+    def _private(self, place: int) -> dict[str, Any]:
+        return {"family": self.families[place], "seed": self.learner_seed(place)}
 
     def say(self, text: str) -> None:
         """Tell the person who watches."""

@@ -24,7 +24,7 @@ async def examine_learner(
         folder = home / "data" if running or not has_data(data) else data
         try:
             async with open_learner(learner.name, learner.options, folder, home) as process:
-                spec = await process.describe()
+                spec, merges = await process.describe(), process.merges
                 out = home / "initial"
                 await process.initial(out)
                 initial = digest_of(out.read_bytes())
@@ -34,7 +34,7 @@ async def examine_learner(
     if state is None:
         return (started,)
     try:
-        check_learner(state, spec)
+        check_learner(state, spec, merges)
     except RunError as error:
         return (started, refused("learner", error))
     if initial != state.params.initial:

@@ -12,7 +12,7 @@ from learners.learner import Comparison
 from node.simulation import forging
 from protocol.fields import canonical
 from protocol.ids import SECOND, Digest, PeerId, Ppm, Round, digest_of
-from protocol.messages import Choice, Message, Proposal, ProposalBody, Vote
+from protocol.messages import Choice, Message, Proposal, ProposalBody, Update, Vote
 from protocol.parse import Record, parse_record
 from protocol.payments import FailedRecord, SettledRecord, SettleRecord
 from protocol.records import CloseRecord, ProposeRecord, VerdictRecord, VoteRecord, proposal_of
@@ -135,6 +135,65 @@ def _withhold(node: "Node", asker: int, digest: Digest) -> bool:
 
 def _serve_some(node: "Node", asker: int, digest: Digest) -> bool:
     return asker % 2 == 0
+
+
+# ---- updates ----
+
+
+def _own_update(node: "Node", frame: bytes) -> Update | None:
+    message = node.memo.parsed(frame)
+    return message if isinstance(message, Update) and message.body.contributor == node.place else None
+
+
+def _withhold_update(node: "Node", asker: int, digest: Digest) -> bool:
+    given = None if node.core is None else node.core.view.work.gathering.given
+    return given is None or given.body.update != digest
+
+
+def _say_absurd_update(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    """Weights that ruin whatever they are added to; sometimes the head itself."""
+    if (update := _own_update(node, frame)) is None:
+        return [frame]
+    absurd = update.body.base
+    if node.random.random() < 0.8:
+        absurd = node.around.weights.make(update.body.base, -900_000)
+        node.store.add(absurd)
+    return [canonical(forging.other_update(node.figure.secret, update, update=absurd))]
+
+
+def _say_update_of_old_head(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    if (update := _own_update(node, frame)) is None:
+        return [frame]
+    return [canonical(forging.other_update(node.figure.secret, update, base=digest_of(b"some old head")))]
+
+
+def _say_update_of_another(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    if (update := _own_update(node, frame)) is None:
+        return [frame]
+    other = (node.place + 1) % len(node.around.state.roster) if node.around.state else 0
+    return [frame, canonical(forging.other_update(node.figure.secret, update, contributor=other))]
+
+
+def _say_two_updates(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    if (update := _own_update(node, frame)) is None:
+        return [frame]
+    other = node.around.weights.make(update.body.base, 0)
+    node.store.add(other)
+    return [frame, canonical(forging.other_update(node.figure.secret, update, update=other))]
+
+
+def _say_update_late(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    if _own_update(node, frame) is None:
+        return [frame]
+    wait = int(node.random.random() * 70 * SECOND)
+    node.around.scheduler.after(wait, node.around.network.send, node, (peer,), frame)
+    return []
+
+
+def _say_update_to_all(node: "Node", frame: bytes, peer: PeerId) -> list[bytes]:
+    if _own_update(node, frame) is not None:
+        _tell_all(node, frame)
+    return [frame]
 
 
 # ---- verdicts ----
@@ -287,7 +346,7 @@ def _accuse_falsely(node: "Node") -> None:
     message = node.memo.parsed(node.heard[-1])
     if isinstance(message, Proposal):
         _put(node, forging.repeated_fault(message))
-    else:
+    elif isinstance(message, Vote):
         _put(node, forging.false_fault(now[0], message, node.figure.secret))
 
 
@@ -308,6 +367,13 @@ BEHAVIOURS = {
         Behaviour("two votes", say=_say_two_votes, write=_write_two_votes),
         Behaviour("withheld blobs", serves=_withhold),
         Behaviour("blobs for some", serves=_serve_some),
+        Behaviour("withheld updates", serves=_withhold_update),
+        Behaviour("absurd updates", say=_say_absurd_update),
+        Behaviour("updates of an old head", say=_say_update_of_old_head),
+        Behaviour("updates of another", say=_say_update_of_another),
+        Behaviour("two updates", say=_say_two_updates),
+        Behaviour("late updates", say=_say_update_late),
+        Behaviour("updates to all", say=_say_update_to_all),
         Behaviour("left-out votes", write=_leave_out_votes),
         Behaviour("wrong outcomes", write=_turn_verdict),
         Behaviour("late records", write=_write_late),

@@ -4,7 +4,7 @@ from random import Random
 
 from protocol.fields import canonical
 from protocol.ids import Digest, Ppm, Round
-from protocol.messages import Choice, Contributor, Proposal, ProposalBody, Vote, VoteBody
+from protocol.messages import Choice, Contributor, Proposal, ProposalBody, Update, Vote, VoteBody
 from protocol.motions import FaultRecord, SignedProposal, SignedVote
 from protocol.records import (
     PassBody,
@@ -65,6 +65,12 @@ def vote_for(
         run=state.run, round=round, proposal=proposal, voter=place, choice=choice, gain=Ppm(10_000)
     )
     return Vote(body=body, signature=sign(secret, "vote", body))
+
+
+def other_update(secret: bytes, first: Update, **changes: object) -> Update:
+    """The same update with something else in it, signed by whoever has the secret."""
+    body = first.body.model_copy(update=changes)
+    return Update(body=body, signature=sign(secret, "update", body))
 
 
 def propose_record(proposal: Proposal) -> bytes:

@@ -10,11 +10,13 @@ from node.simulation.plan import Plan
 from node.simulation.scheduler import START
 from node.simulation.surroundings import PATIENCE
 from node.simulation.topic import Entry, Topic
+from protocol.bodies import slot_of
+from protocol.contributions import WHOLE
 from protocol.errors import Ignore, ProtocolError
 from protocol.fields import canonical
 from protocol.fold import fold_record, read
 from protocol.ids import SECOND, Round
-from protocol.messages import Choice
+from protocol.messages import Choice, ProposalBody
 from protocol.parse import parse_record
 from protocol.settlement import is_paid_off
 from protocol.state import ClosedRound, RunState
@@ -23,12 +25,12 @@ from protocol.timing import CLOSE_MARGIN, back_off
 from protocol.view import (
     Adopt,
     Event,
+    Merge,
     PeerUp,
     Recorded,
     Score,
     Signed,
     Train,
-    slot_of,
 )
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ DECIDED = ("accepted", "rejected", "neutral")
 PER_WINDOW = {
     "Train": MAX_FAILURES + 4,
     "Score": MAX_FAILURES,
-    "Sign": 4,
+    "Merge": 1,
+    "Sign": 5,
     "Adopt": 2,
     "Fetch": 60,
-    "Send": 4,
+    "Send": 5,
     "Cosign": 40,
     "propose": 2,
     "vote": 3,
@@ -81,6 +84,8 @@ class Invariants:
         self._contradicted: dict[int, int] = {}
         """Who has said two things on the topic, and when that was first seen there."""
         self.healed_at: int | None = None
+        self.contributed = 0
+        """How many others honest proposers have named beside themselves."""
 
     # ---- the topic ----
 
@@ -242,13 +247,35 @@ class Invariants:
             raise Violation(
                 "one body a slot and round", f"{node.place} signs a second {key[1]} in {body.round}"
             )
+        if isinstance(body, ProposalBody):
+            self._check_contributors(body)
         choice = getattr(body, "choice", None)
         if choice is not None:
             self._votes.setdefault(body.round, {})[node.place] = choice
 
-    def on_learnt(self, node: "Node", effect: Train | Score) -> None:
+    def _check_contributors(self, body: ProposalBody) -> None:
+        """A reward is shared by members alone, each of them once, and by nobody where proposers work alone."""
+        state = self.state
+        assert state is not None
+        accounts = [each.account for each in body.contributors]
+        strangers = set(accounts) - {member.account for member in state.roster}
+        if strangers or len(set(accounts)) != len(accounts):
+            raise Violation("members share a reward", f"round {body.round}: {accounts}")
+        if sum(each.share for each in body.contributors) != WHOLE:
+            raise Violation("shares make a whole", f"round {body.round}: {body.contributors}")
+        if len(accounts) > 1 and not state.params.contribution_window:
+            raise Violation(
+                "proposers work alone where nobody contributes", f"round {body.round}: {accounts}"
+            )
+        self.contributed += len(accounts) - 1
+
+    def on_learnt(self, node: "Node", effect: Train | Merge | Score) -> None:
         """A node's learner is done with something."""
-        wanted = {effect.head} if isinstance(effect, Train) else {effect.head, effect.candidate}
+        wanted = {effect.head}
+        if isinstance(effect, Score):
+            wanted.add(effect.candidate)
+        elif isinstance(effect, Merge):
+            wanted |= {effect.own, *(digest for _, digest in effect.updates)}
         if not wanted <= node.store:
             raise Violation("learners have what they need", f"{node.place}: {effect}")
 

@@ -1,13 +1,18 @@
 """A learner that learns nothing: candidates have a hidden quality, and each node sees it with noise of its own."""
 
 from collections import deque
+from collections.abc import Sequence
 from random import Random
 
 from learners.learner import Comparison, LearnerError
 from node.core import Core, scored
+from protocol.contributions import WHOLE
 from protocol.ids import Digest, Ppm, digest_of
 from protocol.messages import PIECE_BYTES, Choice
 from protocol.view import (
+    Merge,
+    Merged,
+    MergingFailed,
     Score,
     Scored,
     ScoringFailed,
@@ -18,6 +23,8 @@ from protocol.view import (
 
 STEP = 20_000
 """ppm: how much better or worse than its head a candidate is, give or take."""
+ABSURD = -100_000
+"""ppm: an update that is worse than its head by more is no update."""
 MALFORMED = 0.02
 """How many candidates are no weights at all."""
 
@@ -40,6 +47,18 @@ class Weights:
         if self._random.random() < MALFORMED:
             self._malformed.add(made)
         return made
+
+    def merge(self, base: Digest, parts: Sequence[Digest]) -> tuple[Digest, list[int]]:
+        """Weights as good as the mean of the parts that are not absurd, and which those are (1, else 0)."""
+        start = self._qualities.get(base, 0)
+        gains = [self._qualities.get(part, 0) - start for part in parts]
+        trust = [
+            int(gain > ABSURD and part not in self._malformed)
+            for gain, part in zip(gains, parts, strict=True)
+        ]
+        trust[0] = trust[0] if any(trust) else 1
+        mean = sum(gain * each for gain, each in zip(gains, trust, strict=True)) // sum(trust)
+        return self.make(base, mean), trust
 
     def size(self) -> tuple[int, Digest | None]:
         """Bytes, and the digest of their pieces where there are several."""
@@ -66,12 +85,12 @@ class Bench:
     __slots__ = ("current", "token", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: deque[Train | Score] = deque()
-        self.current: Train | Score | None = None
+        self.waiting: deque[Train | Merge | Score] = deque()
+        self.current: Train | Merge | Score | None = None
         self.token = 0
         """Of what it works at: what it was told to give up answers under an old one."""
 
-    def next(self, core: Core) -> Train | Score | None:
+    def next(self, core: Core) -> Train | Merge | Score | None:
         """What it is to do now, or None where it is at something, or nothing is wanted."""
         while self.current is None and self.waiting:
             effect = self.waiting.popleft()
@@ -82,8 +101,8 @@ class Bench:
         return None
 
     def give_up(self, core: Core) -> bool:
-        """Stop a training that nobody wants any more; whether there was one."""
-        if not isinstance(self.current, Train) or core.is_wanted(self.current):
+        """Stop a training or merging that nobody wants any more; whether there was one."""
+        if not isinstance(self.current, Train | Merge) or core.is_wanted(self.current):
             return False
         self.current = None
         return True
@@ -96,8 +115,10 @@ class Bench:
         return True
 
 
-def failure(effect: Train | Score) -> TrainingFailed | ScoringFailed:
+def failure(effect: Train | Merge | Score) -> TrainingFailed | MergingFailed | ScoringFailed:
     """What a learner that fails says."""
+    if isinstance(effect, Merge):
+        return MergingFailed(effect.round)
     if isinstance(effect, Train):
         return TrainingFailed(effect.round)
     return ScoringFailed(effect.round, effect.candidate)
@@ -108,6 +129,15 @@ def trained(effect: Train, weights: Weights) -> Trained:
     candidate = weights.make(effect.head)
     size, pieces = weights.size()
     return Trained(effect.round, effect.head, candidate, size, pieces)
+
+
+def merged(effect: Merge, weights: Weights) -> Merged:
+    """What a learner that merged says."""
+    candidate, trust = weights.merge(effect.head, [effect.own, *(digest for _, digest in effect.updates)])
+    shares = [Ppm(WHOLE // sum(trust) * each) for each in trust]
+    shares[0] = Ppm(WHOLE - sum(shares[1:]))
+    size, pieces = weights.size()
+    return Merged(effect.round, effect.head, candidate, size, pieces, tuple(shares))
 
 
 def compared(effect: Score, weights: Weights, found: Comparison) -> Scored | ScoringFailed:

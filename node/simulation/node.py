@@ -14,23 +14,24 @@ from node.journal import Journal
 from node.observer import Unobserved
 from node.simulation.behaviours import Behaviour
 from node.simulation.cast import INITIAL, TOPIC, Figure
-from node.simulation.learner import Bench, compared, failure, trained
+from node.simulation.learner import Bench, compared, failure, merged, trained
 from node.simulation.memo import Memo
 from node.simulation.scheduler import MILLISECOND
 from node.simulation.surroundings import Surroundings
 from node.simulation.topic import Entry, FalseMirror
 from node.submissions import MAX_SUBMISSIONS, MAX_WAITING
+from protocol.bodies import Body
 from protocol.fields import canonical
 from protocol.ids import SECOND, Digest, Nanoseconds, PeerId, digest_of
 from protocol.view import (
     Adopt,
-    Body,
     CaughtUp,
     Cosign,
     Event,
     Fetch,
     Fetched,
     Gone,
+    Merge,
     Score,
     Send,
     Sign,
@@ -185,7 +186,7 @@ class Node:
                 self._send(command)
             case Write():
                 self._submit(canonical(command.record), command.key)
-            case Train() | Score():
+            case Train() | Merge() | Score():
                 if self._bench.give_up(core):
                     self._learn(core)
                 self._bench.waiting.append(command)
@@ -263,7 +264,7 @@ class Node:
         took = 50 * MILLISECOND + int(self.random.random() * most)
         around.scheduler.after(took, self._learnt, self.life, self._bench.token, effect, fails)
 
-    def _learnt(self, life: int, token: int, effect: Train | Score, fails: bool) -> None:
+    def _learnt(self, life: int, token: int, effect: Train | Merge | Score, fails: bool) -> None:
         if life != self.life or self.core is None or not self._bench.is_done(token):
             return
         self.around.watch.on_learnt(self, effect)
@@ -273,6 +274,9 @@ class Node:
             event = failure(effect)
         elif isinstance(effect, Train):
             event = trained(effect, weights)
+            self.store.add(event.candidate)
+        elif isinstance(effect, Merge):
+            event = merged(effect, weights)
             self.store.add(event.candidate)
         else:
             found = weights.compare(effect.head, effect.candidate, self.random)

@@ -117,7 +117,7 @@ def plan_for(setup: Setup, seed: int) -> Plan:
     return Plan(
         seed=seed,
         setup=setup,
-        params=_params(setup, draw, stake),
+        params=_params(setup, draw, stake, seed),
         faults=_faults(setup, [place for place in range(setup.peers) if place not in faulty], draw),
         liars=tuple(liars),
         silent=frozenset(silent),
@@ -150,9 +150,10 @@ def _cast_faulty(
     return liars, silent, deceived
 
 
-def _params(setup: Setup, draw: Random, stake: int) -> dict[str, Any]:
+def _params(setup: Setup, draw: Random, stake: int, seed: int) -> dict[str, Any]:
     return {
         "round_window": WINDOW,
+        "contribution_window": Random(f"contributions {seed}").choice([0, 0, 5, 15, 30]),
         # Where others join, each founder passes once before.
         "max_rounds": setup.rounds + (setup.founders if setup.founders < setup.peers else 0),
         "inactive_after": draw.randint(2, 4),
@@ -163,6 +164,8 @@ def _params(setup: Setup, draw: Random, stake: int) -> dict[str, Any]:
         "reward_proposal": 1_000,
         "penalty_rejected": draw.choice([0, 50]),
         "penalty_absent": draw.choice([0, 5]),
+        "penalty_outvoted": draw.choice([0, 3]),
+        "penalty_contested": draw.choice([0, 2]),
         "settle_every": draw.choice([3, 5]),
         "settle_window": 60,
         "settle_fee": 10_000,

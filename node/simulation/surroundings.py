@@ -13,7 +13,7 @@ from node.simulation.scheduler import MILLISECOND, START, Scheduler
 from node.simulation.topic import Topic
 from protocol.ids import SECOND, AccountId
 from protocol.state import RunState
-from protocol.view import Adopt, Event, Score, Signed, Train
+from protocol.view import Adopt, Event, Merge, Score, Signed, Train
 
 if TYPE_CHECKING:
     from node.simulation.network import Network
@@ -35,7 +35,7 @@ class Watch(Protocol):
     def on_signed(self, node: "Node", event: Signed) -> None:
         """A node's journal has a body, and it is signed."""
 
-    def on_learnt(self, node: "Node", effect: Train | Score) -> None:
+    def on_learnt(self, node: "Node", effect: Train | Merge | Score) -> None:
         """A node's learner is done with something."""
 
     def on_adopt(self, node: "Node", effect: Adopt) -> None:

@@ -7,9 +7,10 @@ from node.core import Admit, Command, Drop, Outcome, Write
 from node.simulation.invariants import Invariants
 from node.simulation.scheduler import START
 from node.simulation.topic import Entry
+from protocol.bodies import kind_of
 from protocol.errors import Ignore, ProtocolError
 from protocol.ids import SECOND
-from protocol.messages import Message, Proposal
+from protocol.messages import Message, Proposal, Vote
 from protocol.parse import parse_record
 from protocol.view import (
     Adopt,
@@ -19,6 +20,9 @@ from protocol.view import (
     Fetch,
     Fetched,
     FetchingFailed,
+    Merge,
+    Merged,
+    MergingFailed,
     PeerUp,
     Received,
     Recorded,
@@ -32,7 +36,6 @@ from protocol.view import (
     Train,
     Trained,
     TrainingFailed,
-    kind_of,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ class Traced:
         """A node's journal has a body, and it is signed."""
         self._invariants.on_signed(node, event)
 
-    def on_learnt(self, node: "Node", effect: Train | Score) -> None:
+    def on_learnt(self, node: "Node", effect: Train | Merge | Score) -> None:
         """A node's learner is done with something."""
         self._invariants.on_learnt(node, effect)
 
@@ -119,6 +122,10 @@ def happened(event: Event, node: "Node") -> str:
             return f"has trained {candidate[:6]} from {base[:6]} for round {round}"
         case TrainingFailed(round):
             return f"failed to train for round {round}"
+        case Merged(round, base, candidate, _, _, shares):
+            return f"has merged {candidate[:6]} from {base[:6]} for round {round}, shares {shares}"
+        case MergingFailed(round):
+            return f"failed to merge for round {round}"
         case Scored(round, candidate, choice, gain):
             return f"finds {candidate[:6]} {gain} ppm better in round {round}: {choice}"
         case ScoringFailed(round, candidate):
@@ -139,6 +146,8 @@ def told(command: Command) -> str:
             return f"train from {head[:6]} for round {round}"
         case Score(round, _, candidate):
             return f"compare {candidate[:6]} in round {round}"
+        case Merge(round, _, _, updates):
+            return f"merge the updates of {', '.join(str(place) for place, _ in updates)} for round {round}"
         case Fetch(digest):
             return f"fetch {digest[:6]}"
         case Sign(body):
@@ -161,7 +170,9 @@ def _message(message: Message) -> str:
     body = message.body
     if isinstance(message, Proposal):
         return f"proposal {message.body.candidate[:6]} in round {body.round}"
-    return f"vote of {message.body.voter} in round {body.round}: {message.body.choice}"
+    if isinstance(message, Vote):
+        return f"vote of {message.body.voter} in round {body.round}: {message.body.choice}"
+    return f"update {message.body.update[:6]} of {message.body.contributor} in round {body.round}"
 
 
 def _op(raw: bytes) -> str:

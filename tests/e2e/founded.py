@@ -69,7 +69,7 @@ class Founded:
             {"peer": self.identity(place).peer, "account": account}
             for place, account in enumerate(self.accounts)
         ]
-        params = {"round_window": WINDOW, "inactive_after": 100, "max_rounds": 40}
+        params = {"round_window": WINDOW, "contribution_window": 0, "inactive_after": 100, "max_rounds": 40}
         tables = {"": {}, "members": members, "ledger": ledger, "ledger.nodes": self.localnet.network.nodes}
         write_toml(file, tables | {"params": params} | changes)
         return file

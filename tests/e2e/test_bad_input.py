@@ -178,7 +178,10 @@ def test_somebody_who_is_not_in_the_roster(founded: Founded, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"learner": {"name": "flying"}}, ("there is no learner named 'flying'; known: digits, driving",)),
+        (
+            {"learner": {"name": "flying"}},
+            ("there is no learner named 'flying'; known: camera, digits, driving, metadrive",),
+        ),
         ({"learner__options": {"lables": 1}}, ("driving option 'lables'",)),
         ({"learner__options": LEARNER | {"hidden": 32}}, ("this learner is", "check [learner]")),
     ],
@@ -301,6 +304,10 @@ def hopeless(founded: Founded, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ({"members": []}, ("members", "docs/configuration.md")),
         ({"members": [{"peer": "nobody", "account": "0.0.2"}]}, ("members.0.peer",)),
         ({"params": {"round_windwo": 9}}, ("params.round_windwo", "docs/parameters.md")),
+        (
+            {"params": {"round_window": 60}},
+            ("[params] cannot be: contribution_window is at most half", "docs/parameters.md"),
+        ),
         ({"": {"preset": "walking"}}, ("the preset walking is not installed",)),
         (
             {"ledger": {"network": "localnet", "account": "0.0.2"}},

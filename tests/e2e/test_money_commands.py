@@ -50,7 +50,9 @@ def founding_file(world: Moneyed, file: Path, **treasury: object) -> Path:
     ledger |= {"account": world.localnet.operator, "key_file": str(operator)}
     members = [{"peer": world.identity(n).peer, "account": world.accounts[n]} for n in range(3)]
     tables = {"": {}, "members": members, "ledger": ledger, "ledger.nodes": dict(network.nodes)}
-    write_toml(file, tables | {"params": {"round_window": 60}, "treasury": treasury})
+    write_toml(
+        file, tables | {"params": {"round_window": 60, "contribution_window": 0}, "treasury": treasury}
+    )
     return file
 
 

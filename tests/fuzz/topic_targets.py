@@ -75,12 +75,13 @@ def check_message(data: bytes) -> None:
 
 @cache
 def message_seeds() -> list[bytes]:
-    """A proposal, and a vote of each choice."""
+    """Proposals, a vote of each choice, and updates."""
     run = Run(4)
     proposal = run.proposal()
     votes = [run.vote(proposal, run.voters[0], choice) for choice in Choice]
     large = run.proposal(size=5_000_000, pieces=blob("pieces"))
-    return [canonical(proposal), canonical(large), *map(canonical, votes)]
+    updates = [run.update(run.voters[0]), run.update(run.voters[1], size=5_000_000, pieces=blob("pieces"))]
+    return [canonical(proposal), canonical(large), *map(canonical, (*votes, *updates))]
 
 
 # ---- the fold ----

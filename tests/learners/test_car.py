@@ -41,7 +41,8 @@ def _bicycle(lanes: Lanes, lane: int, steer: float, throttle: float) -> tuple[fl
     wheel += min(max(steer * 0.5 - wheel, -0.075), 0.075)
     v += ((4.0 if throttle > 0 else 8.0) * throttle - 0.02 * v) * 0.05
     v = min(max(v, 0.0), 25.0)
-    turn, grip = v * math.tan(wheel) / 2.6, 0.9 * 9.81 / max(v, 1.0)
+    friction = float(TRACKS.friction[lanes.track[lane]])
+    turn, grip = v * math.tan(wheel) / 2.6, friction * 9.81 / max(v, 1.0)
     heading = float(lanes.heading[lane]) + min(max(turn, -grip), grip) * 0.05
     x = float(lanes.x[lane]) + v * math.cos(heading) * 0.05
     y = float(lanes.y[lane]) + v * math.sin(heading) * 0.05
@@ -87,6 +88,7 @@ def _straight(half_width: float) -> Tracks:
         spacing=np.array([2.0], np.float32),
         half_width=np.array([half_width], np.float32),
         length=np.array([2.0 * POINTS], np.float32),
+        friction=np.array([0.9], np.float32),
         border_x=np.stack([along[::2], along[::2]])[None],
         border_y=np.stack([edge, -edge])[None],
     )

@@ -26,7 +26,7 @@ from protocol.ids import Round
 
 ROOT = Path(__file__).parents[2]
 STUB = "tests.learners.stub:Stub"
-DRIVING = "learners.driving.learner:DrivingLearner"
+DRIVING = "learners.driving.learner:driving_learner"
 PATIENCE = 60.0
 
 both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -58,10 +58,14 @@ def test_a_learner_that_keeps_nothing_of_the_head_is_not_asked_to(tmp_path: Path
     async def scenario() -> None:
         async with opened(tmp_path, "tests.learners.stub:Plain") as learner:
             await learner.describe()
+            assert not learner.merges
+            head = ask(tmp_path, "work")
+            with pytest.raises(LearnerError, match="cannot merge updates"):
+                await learner.merge(head, head, [head], Round(3), tmp_path / "merged", PATIENCE)
             pid = learner.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await learner.adopt(ask(tmp_path, "work"), Round(3))
+            await learner.adopt(head, Round(3))
             assert learner.pid == pid, "whoever asks a dead process starts another"
             assert not (tmp_path / "adopted").exists()
 
@@ -81,6 +85,10 @@ def test_every_method_of_the_port_round_trips(tmp_path: Path, backend: str) -> N
             assert (tmp_path / "out").read_text() == "round 3 in data"
             head = tmp_path / "work"
             assert await learner.score(head, head, Round(3), PATIENCE) == Comparison(1, -2, -3, 4, 5)
+            assert learner.merges
+            out, updates = tmp_path / "merged", [ask(tmp_path, "one"), ask(tmp_path, "two")]
+            merging = await learner.merge(head, head, updates, Round(3), out, PATIENCE)
+            assert (merging.shares, out.read_text()) == ((400_000, 300_000, 300_000), "work+work+one+two")
             pid = learner.pid
             assert pid is not None
             os.kill(pid, signal.SIGINT)  # Ctrl-C is for the daemon
@@ -354,7 +362,7 @@ def test_a_learner_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
     point = importlib.metadata.EntryPoint("driving", DRIVING, "roundabout.learners")
     points = importlib.metadata.EntryPoints([point])
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **wanted: points.select(**wanted))
-    assert getattr(find_learner("driving"), "__name__", "") == "DrivingLearner"
+    assert getattr(find_learner("driving"), "__name__", "") == "driving_learner"
     with pytest.raises(LearnerError, match=r"there is no learner named 'flying'; known: .*driving"):
         find_learner("flying")
 

@@ -16,7 +16,7 @@ from learners.learner import BadWeights, LearnerSpec, TensorSpec
 from protocol.ids import digest_of
 
 SPEC = LearnerSpec("driving", tensor_specs(8), "lap-progress/1")
-BLOB = weights.dump(initial_weights(8))
+BLOB = weights.dump(initial_weights(tensor_specs(8)))
 
 dtypes = st.sampled_from(
     [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8]
@@ -41,20 +41,23 @@ def test_the_bytes_are_those_of_the_safetensors_library(tensors: dict[str, torch
 
 
 def test_initial_weights_are_the_same_bytes_on_every_machine() -> None:
-    assert digest_of(weights.dump(initial_weights(64))) == "fTeWBehIOXb-U4Y7twpO2SfrkD1E1EceSKt9XWD8-5c"
+    assert (
+        digest_of(weights.dump(initial_weights(tensor_specs(64))))
+        == "fTeWBehIOXb-U4Y7twpO2SfrkD1E1EceSKt9XWD8-5c"
+    )
 
 
 def test_a_file_loads_like_its_bytes(tmp_path: Path) -> None:
     file = tmp_path / "blob"
     file.write_bytes(BLOB)
-    found, expected = weights.load(file, SPEC), initial_weights(8)
+    found, expected = weights.load(file, SPEC), initial_weights(tensor_specs(8))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_loaded_tensors_can_be_written_without_touching_the_blob() -> None:
     blob = bytes(BLOB)
     weights.load(blob, SPEC)["layer0.bias"].zero_()
-    assert blob == weights.dump(initial_weights(8))
+    assert blob == weights.dump(initial_weights(tensor_specs(8)))
 
 
 @settings(max_examples=300, deadline=None)
@@ -135,7 +138,7 @@ def test_another_header_is_refused(change: dict[str, object], drop: str | None) 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_values_that_are_not_finite_are_refused(value: float) -> None:
-    tensors = initial_weights(8)
+    tensors = initial_weights(tensor_specs(8))
     tensors["layer1.weight"][3, 4] = value
     with pytest.raises(BadWeights, match=r"'layer1.weight' holds values that are not finite"):
         weights.load(weights.dump(tensors), SPEC)

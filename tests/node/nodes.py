@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from node.blobs import Blobs
 from node.driver import Driver
+from node.history import BlobHistory
 from node.identity import Identity, identity_of
 from node.journal import Journal
 from node.means import Means
@@ -83,6 +84,11 @@ class World:
         record = FundRecord(run=run, account=FUNDER, amount=Tinybar(amount), transaction=paid)
         await self.topic.submit(canonical(record))
 
+    async def found(self) -> RunState:
+        """Put the genesis on the topic: the state after it."""
+        await self.topic.submit(canonical(self.genesis))
+        return self.opened()
+
     def opened(self) -> RunState:
         """The state after the genesis."""
         (message, *_) = self.topic.messages
@@ -101,7 +107,9 @@ class World:
                     found.append(record)
         return found
 
-    def node(self, place: int, learner: StubLearner | None = None) -> Node:
+    def node(
+        self, place: int, learner: StubLearner | None = None, history: BlobHistory | None = None
+    ) -> Node:
         """A node that has not been started; with the journal and the store of its earlier life, if any."""
         identity, home = self.identities[place], self.directory / str(place)
         home.mkdir(exist_ok=True)
@@ -128,6 +136,7 @@ class World:
             learner=learner,
             open_transport=open_transport,
             clock=self.clock,
+            history=history,
         )
         return Node(identity, learner, Driver(means))
 

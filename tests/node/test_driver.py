@@ -254,7 +254,7 @@ async def test_a_faulty_learner_stops_no_daemon_and_leaves_no_litter(tmp_path: P
 async def test_a_blob_that_vanished_stops_no_daemon(tmp_path: Path) -> None:
     async with world_of(tmp_path, 3) as world:
         driver = world.node(0).driver
-        await driver._score(Score(Round(1), INITIAL, digest_of(b"gone")))
+        await driver._learning.score(Score(Round(1), INITIAL, digest_of(b"gone")))
         assert await driver._outbox.receive() == Gone(INITIAL), "so that it is fetched again"
         assert await driver._outbox.receive() == ScoringFailed(Round(1), digest_of(b"gone"))
 
@@ -321,12 +321,13 @@ async def test_a_slow_learner_skips_the_rounds_that_it_missed(tmp_path: Path) ->
             asked.append((type(effect).__name__, effect.round))
             await go.wait()
 
-        driver._score = driver._train = slow
+        learning = driver._learning
+        learning.score = learning.train = slow
         for number in range(1, 8):
-            tasks.start_soon(driver._learn, Score(Round(number), INITIAL, INITIAL))
+            tasks.start_soon(learning.turn, Score(Round(number), INITIAL, INITIAL))
         for number in range(1, 8):
             driver.core._training = Train(Round(number), INITIAL)
-            tasks.start_soon(driver._learn, driver.core._training)
+            tasks.start_soon(learning.turn, driver.core._training)
         await anyio.wait_all_tasks_blocked()
         assert asked == [("Score", 1)]
         driver.core.view = SimpleNamespace(state=SimpleNamespace(last=SimpleNamespace(number=6)))

@@ -2,13 +2,13 @@
 
 import hashlib
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
-from learners.learner import BadWeights, Comparison, LearnerSpec, TensorSpec, Training
+from learners.learner import BadWeights, Comparison, LearnerSpec, Merging, TensorSpec, Training
 from ledger.topic import LedgerError, TopicMessage
 from protocol.ids import AccountId, Nanoseconds, Ppm, Round, RunningHash, TopicId, base64url
 from protocol.transfers import Lookup, Outgoing, Payout, Transfer
@@ -120,9 +120,14 @@ class Clock:
 
 @dataclass
 class StubLearner:
-    """Weights are one number; training adds one, and more is better, unless it is told to misbehave."""
+    """Weights are one number; training adds one, and more is better, unless it is told to misbehave.
+
+    It merges by adding up what is better than the head; each such update has the same share.
+    """
 
     step: float = 1.0
+    merges: bool = True
+    merged: list[tuple[int, list[float]]] = field(default_factory=list)
     proposals: list[int] = field(default_factory=list)
     adopted: list[float] = field(default_factory=list)
 
@@ -140,6 +145,23 @@ class StubLearner:
     async def score(self, head: Path, candidate: Path, round: Round, deadline: float) -> Comparison:
         gain = Ppm(max(-1_000_000, min(1_000_000, int(100_000 * (number_in(candidate) - number_in(head))))))
         return Comparison(head=Ppm(0), candidate=gain, gain=gain, error=Ppm(0), samples=16)
+
+    async def merge(
+        self, head: Path, own: Path, updates: Sequence[Path], round: Round, out: Path, deadline: float
+    ) -> Merging:
+        start = number_in(head)
+        steps = [number_in(own) - start]
+        for update in updates:
+            try:
+                steps.append(number_in(update) - start)
+            except BadWeights:
+                steps.append(0.0)
+        self.merged.append((round, steps[1:]))
+        out.write_bytes(struct.pack("<d", start + sum(step for step in steps if step > 0)))
+        used = [int(step > 0) for step in steps]
+        shares = [Ppm(1_000_000 // sum(used) * each) for each in used]
+        shares[0] = Ppm(1_000_000 - sum(shares[1:]))
+        return Merging(tuple(shares))
 
     async def adopt(self, head: Path, round: Round) -> None:
         self.adopted.append(number_in(head))

@@ -60,6 +60,8 @@ class Chaos:
             reward_vote=draw.choice([0, 1, 700]),
             penalty_rejected=draw.choice([0, 300]),
             penalty_absent=draw.choice([0, 70]),
+            penalty_outvoted=draw.choice([0, 30]),
+            penalty_contested=draw.choice([0, 20]),
             settle_every=draw.randint(1, 3),
             settle_window=draw.choice([10, 100]),
             settle_fee=2_000,

@@ -1,7 +1,8 @@
 """One participant, fed by hand."""
 
+from protocol.bodies import kind_of
 from protocol.ids import SECOND, Nanoseconds
-from protocol.messages import VoteBody
+from protocol.messages import UpdateBody, VoteBody
 from protocol.signing import sign
 from protocol.step import step
 from protocol.view import (
@@ -11,7 +12,6 @@ from protocol.view import (
     Recorded,
     Signed,
     View,
-    kind_of,
 )
 from tests.protocol.world import PEERS, SECRETS, TOPIC, blob
 
@@ -47,7 +47,13 @@ class Peer:
         return self.feed(Signed(body, sign(SECRETS[self.place], kind_of(body), body)))
 
     def hear(self, message, sender=None):
-        author = message.body.voter if isinstance(message.body, VoteBody) else message.body.proposer
+        match message.body:
+            case VoteBody():
+                author = message.body.voter
+            case UpdateBody():
+                author = message.body.contributor
+            case _:
+                author = message.body.proposer
         return self.feed(Received(PEERS[author if sender is None else sender], message))
 
     @property

@@ -11,7 +11,7 @@ from protocol.fold import apply, read
 from protocol.ids import SECOND, Ppm
 from protocol.messages import Choice
 from protocol.parse import parse_record
-from protocol.rules import close_tally, count_of, tally
+from protocol.rules import close_tally, count_of, is_outvoted, tally, trimmed_gain
 from tests.protocol.world import POOL, TOPIC, Run, fold, propose, total, verdict, vote_record
 
 CHOICES = st.sampled_from(Choice)
@@ -61,12 +61,25 @@ class Ledger:
             seen.update(dict.fromkeys(current.doubled))
 
     def has_gain(self, last):
-        """Whether a vote counts for the gain: all say that it is large, so one is enough."""
+        """Whether the gain that counts is one: all say that it is large, but an abstention tells of none."""
         seen = self.unsure.get(last.number, {})
-        return any(
-            vote.body.choice is not Choice.UNAVAILABLE and seen.get(vote.body.voter, vote.body) == vote.body
+        sure = [
+            vote.body
             for vote in last.votes[: last.counted]
-        )
+            if seen.get(vote.body.voter, vote.body) == vote.body
+        ]
+        choices = [body.choice for body in sure]
+        count, rejects = count_of(choices, len(last.members)), choices.count(Choice.REJECT)
+        gains = []
+        for choice in choices:
+            against = rejects if choice is Choice.APPROVE else count.approvals
+            if choice is Choice.ABSTAIN:
+                gains.append(0)
+            elif choice is not Choice.UNAVAILABLE and not is_outvoted(
+                against, count.approvals + count.rejections - 1, len(last.members)
+            ):
+                gains.append(1)
+        return trimmed_gain([Ppm(gain * 50_000) for gain in gains], len(last.members)) > 0
 
 
 def pool(run, choices):

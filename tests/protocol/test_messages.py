@@ -9,17 +9,18 @@ from pydantic import ValidationError
 
 from protocol.errors import Invalid
 from protocol.fields import MAX_INTEGER, canonical
-from protocol.ids import Ppm
-from protocol.messages import MAX_MESSAGE, Choice, Contributor, parse_message
+from protocol.ids import Ppm, digest_of
+from protocol.messages import MAX_MESSAGE, PIECE_BYTES, Choice, Contributor, parse_message
 from tests.protocol.world import Run, account
 
 RUN = Run(4)
 PROPOSAL = RUN.proposal()
 VOTE = RUN.vote(PROPOSAL, RUN.voters[0])
-VALID = [canonical(PROPOSAL), canonical(VOTE)]
+UPDATE = RUN.update(RUN.voters[0])
+VALID = [canonical(PROPOSAL), canonical(VOTE), canonical(UPDATE)]
 
 
-@pytest.mark.parametrize("message", [PROPOSAL, VOTE])
+@pytest.mark.parametrize("message", [PROPOSAL, VOTE, UPDATE])
 def test_round_trip(message):
     assert parse_message(canonical(message)) == message
 
@@ -84,6 +85,32 @@ def test_a_field_out_of_bounds_is_invalid(path, value):
 def test_a_vote_out_of_bounds_is_invalid(path, value):
     with pytest.raises(Invalid):
         parse_message(changed(VOTE, path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("kind",), "proposal"),
+        (("body", "update"), None),
+        (("body", "size"), 0),
+        (("body", "size"), 2 * PIECE_BYTES),
+        (("body", "pieces"), UPDATE.body.update),
+        (("body", "contributor"), -1),
+        (("body", "opening"), 1),
+    ],
+)
+def test_an_update_out_of_bounds_is_invalid(path, value):
+    with pytest.raises(Invalid):
+        parse_message(changed(UPDATE, path, value))
+
+
+@given(st.integers(1, MAX_INTEGER), st.integers(0, 999), st.integers(1, MAX_INTEGER), st.binary(max_size=9))
+def test_every_update_has_one_form(number, contributor, size, name):
+    pieces = digest_of(name) if size > PIECE_BYTES else None
+    fields = {"round": number, "contributor": contributor, "size": size, "pieces": pieces}
+    body = UPDATE.body.model_copy(update=fields | {"update": digest_of(name)})
+    message = UPDATE.model_copy(update={"body": body})
+    assert parse_message(canonical(message)) == message
 
 
 def test_only_the_canonical_form_is_a_message():
@@ -152,7 +179,7 @@ def test_a_mutated_message_is_another_one_or_invalid(raw, data):
     except Invalid:
         return
     assert canonical(message) == mutant
-    assert bytes(mutant) == raw or message not in (PROPOSAL, VOTE)
+    assert bytes(mutant) == raw or message not in (PROPOSAL, VOTE, UPDATE)
 
 
 def test_shares_must_be_whole():

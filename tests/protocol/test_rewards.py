@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protocol.ids import Ppm, Tinybar
 from protocol.messages import Choice, Contributor
 from protocol.money import Money, TreasuryKeys, total_of, with_penalty, with_rewards
-from protocol.rules import count_of, is_clear_rejection, proposal_reward, scaled, trimmed_gain
+from protocol.rules import is_outvoted, proposal_reward, scaled, trimmed_gain
 from tests.protocol.world import (
     POOL,
     TREASURY,
@@ -233,17 +233,112 @@ def test_a_penalty_never_exceeds_the_stake(stake, lost):
     ("choices", "members", "clear"),
     [
         ((NO, NO), 3, True),
-        ((NO, NO, YES), 4, False),
+        ((NO, NO, YES), 4, False),  # half of the members
         ((NO,) * 4 + (YES,), 6, True),
-        ((NO,) * 3 + (YES,), 5, False),
+        ((NO,) * 3 + (YES,), 5, True),
+        ((NO,) * 3 + (YES, YES), 6, False),  # half of the members
+        ((NO,) * 4 + (YES,) * 3, 7, False),  # four sevenths of the decisive
         ((NO,) * 4 + (DONT_KNOW,) * 3, 8, False),
         ((NO,) * 5 + (DONT_KNOW,) * 3, 9, True),
         ((NO,), 2, False),
     ],
 )
 def test_two_thirds_of_the_decisive_and_more_than_half_of_all(choices, members, clear):
-    count = count_of(choices, members)
-    assert is_clear_rejection(choices.count(NO), count) is clear
+    assert is_outvoted(choices.count(NO), len(choices) - choices.count(DONT_KNOW), members) is clear
+
+
+def outvoted(outcome, *votes, size=5):
+    """What each voter lost of its stake, in order, and the proposer."""
+    run = Run(size, penalty_outvoted=40, penalty_rejected=300)
+    for place in range(size):
+        run.topup(place, 1_000)
+    proposer, voters = run.current.proposer, run.voters
+    proposal = run.proposal()
+    stakes = run.put(verdict(proposal, run.votes(proposal, *votes), outcome)).money.stakes
+    return [1_000 - stakes[place] for place in (*voters, proposer)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "votes", "lost"),
+    [
+        ("accepted", (YES, YES, NO, NO), (0, 0, 40, 40, 0)),
+        ("accepted", (YES, YES, NO, GONE), (0, 0, 40, 40, 0)),  # a veto is one by any name
+        ("accepted", (YES, YES, DONT_KNOW, NO), (0, 0, 0, 40, 0)),
+        ("accepted", (YES, DONT_KNOW, DONT_KNOW, NO), (0, 0, 0, 0, 0)),
+        ("rejected", (YES, DONT_KNOW, NO, NO), (0, 0, 0, 0, 0)),
+        ("rejected", (NO, NO, NO, YES), (0, 0, 0, 40, 300)),
+        ("rejected", (NO, NO, GONE, YES), (0, 0, 0, 0, 0)),  # who could not fetch it says nothing of it
+    ],
+)
+def test_who_says_the_opposite_of_nearly_all_others_pays(outcome, votes, lost):
+    assert outvoted(outcome, *votes) == list(lost)
+
+
+@pytest.mark.parametrize(
+    ("votes", "lost"),
+    [
+        ((YES, DONT_KNOW, NO, NO), (0, 0, 50, 50, 100)),
+        ((YES, DONT_KNOW, NO, GONE), (0, 0, 50, 50, 100)),
+        ((DONT_KNOW, DONT_KNOW, DONT_KNOW, NO), (0, 0, 0, 50, 50)),
+        ((NO, NO, NO, YES), (0, 0, 0, 0, 0)),  # a clear rejection has its own penalty
+        ((NO, NO, NO, NO), (0, 0, 0, 0, 0)),
+    ],
+)
+def test_a_contested_rejection_costs_both_sides_the_same(votes, lost):
+    run = Run(5, penalty_contested=50)
+    for place in range(5):
+        run.topup(place, 1_000)
+    proposer, voters = run.current.proposer, run.voters
+    proposal = run.proposal()
+    money = run.put(verdict(proposal, run.votes(proposal, *votes), "rejected")).money
+    assert tuple(1_000 - money.stakes[place] for place in (*voters, proposer)) == lost
+    assert money.pool == sum(lost)
+
+
+def test_who_loses_a_narrow_vote_pays_nothing():
+    run = Run(5, penalty_contested=50)
+    for place in range(5):
+        run.topup(place, 1_000)
+    proposal = run.proposal()
+    state = run.put(verdict(proposal, run.votes(proposal, YES, DONT_KNOW, DONT_KNOW, NO), "accepted"))
+    assert sum(state.money.stakes) == 5_000
+
+
+@pytest.mark.parametrize(
+    ("votes", "reward"),
+    [
+        ((YES, YES, NO, NO), 400),  # nobody who is clearly contradicted lowers it
+        (
+            (YES, YES, DONT_KNOW, DONT_KNOW),
+            200,
+        ),  # who abstains has found no gain: the mean of 0 and 400, trimmed
+    ],
+)
+def test_a_liar_cannot_talk_a_gain_away(votes, reward):
+    run = Run(5, pool=POOL, reward_proposal=1_000, reward_per_ppm=1)
+    proposal = run.proposal()
+    gains = [400 if choice is YES else -1_000_000 for choice in votes]
+    cast = [
+        run.vote(proposal, voter, choice, gain=gain)
+        for voter, choice, gain in zip(run.voters, votes, gains, strict=True)
+    ]
+    state = run.put(verdict(proposal, cast, "accepted"))
+    assert sum(amount for _, amount in state.money.earned) == reward
+
+
+@pytest.mark.parametrize(
+    ("losses", "lost"),
+    [((5, 9, 700, 20), 9), ((30, 10**6, 10**6, 1), 30), ((400, 400, 400, 400), 300), ((0, 0, 0, 0), 0)],
+)
+def test_a_clear_rejection_costs_as_much_as_it_would_have_harmed(losses, lost):
+    run = Run(5, penalty_rejected=300, reward_per_ppm=1)
+    proposer = run.current.proposer
+    run.topup(proposer, 1_000)
+    proposal = run.proposal()
+    votes = [
+        run.vote(proposal, voter, NO, gain=-loss) for voter, loss in zip(run.voters, losses, strict=True)
+    ]
+    assert 1_000 - run.put(verdict(proposal, votes, "rejected")).money.stakes[proposer] == lost
 
 
 def test_absence_costs_once_the_next_round_is_over():

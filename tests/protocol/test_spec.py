@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import protocol
-from protocol import ahead, duties, fold, rounds, rules, state, step, timing, treasurer
+from protocol import ahead, contributions, duties, fold, rounds, rules, state, step, timing, treasurer
 from protocol.fields import canonical, canonical_json
 from protocol.messages import Choice
 from protocol.params import Params
@@ -41,7 +41,7 @@ def test_the_example_is_the_record_that_the_code_makes():
     ("module", "names"),
     [
         (rules, "choice_for tally close_tally shuffled committee_for proposer_for"),
-        (rules, "proposal_reward is_clear_rejection scaled split_reward"),
+        (rules, "proposal_reward proposal_penalty is_outvoted scaled split_reward"),
         (fold, "begin apply"),
         (rounds, "open_round close_round settle_attendance credit_late_vote"),
         (state, "state_digest"),
@@ -68,11 +68,21 @@ def test_every_parameter_operation_event_and_effect_is_explained():
         assert re.search(rf"^\| [^|]*`{kind.model_fields['op'].default}`[^|]* \|", SPEC, re.MULTILINE)
     view = ast.parse((HERE / "view.py").read_text(encoding="utf-8"))
     for node in view.body:
-        if isinstance(node, ast.ClassDef) and node.name not in ("Work", "View", "Payment", "Charge", "Ahead"):
+        if isinstance(node, ast.ClassDef) and node.name not in (
+            "Work",
+            "View",
+            "Payment",
+            "Charge",
+            "Ahead",
+            "Gathering",
+        ):
             assert f"`{node.name}" in SPEC, node.name
     for name in (
         "follow_head",
         "take_turn",
+        "contribute",
+        "gather",
+        "gather_time",
         "cast_vote",
         "decide",
         "reach_topic",
@@ -85,6 +95,7 @@ def test_every_parameter_operation_event_and_effect_is_explained():
         "train_ahead",
     ):
         assert any(
-            callable(getattr(module, name, None)) for module in (step, ahead, duties, timing, treasurer)
+            callable(getattr(module, name, None))
+            for module in (step, ahead, contributions, duties, timing, treasurer)
         )
         assert f"`{name}" in SPEC

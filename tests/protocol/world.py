@@ -25,7 +25,7 @@ from protocol.ids import (
     digest_of,
     peer_id_of,
 )
-from protocol.messages import Choice, Contributor, Proposal, ProposalBody, Vote, VoteBody
+from protocol.messages import Choice, Contributor, Proposal, ProposalBody, Update, UpdateBody, Vote, VoteBody
 from protocol.money import liabilities, total_of
 from protocol.params import LearnerRef, Params
 from protocol.parse import parse_record
@@ -83,8 +83,8 @@ def account(place: int) -> AccountId:
 
 
 def params(**changes: Any) -> Params:
-    learner = LearnerRef(name="stub", spec=blob("spec"))
-    return Params(learner=learner, initial=blob("initial"), **changes)
+    stub = {"learner": LearnerRef(name="stub", spec=blob("spec")), "initial": blob("initial")}
+    return Params(**(stub | changes))
 
 
 def genesis(size: int, topic: TopicId = TOPIC, **changes: Any) -> Genesis:
@@ -233,6 +233,19 @@ class Run:
         }
         body = VoteBody(**(fields | changes))
         return Vote(body=body, signature=sign(SECRETS[voter if by is None else by], "vote", body))
+
+    def update(self, contributor: int, by: int | None = None, **changes: Any) -> Update:
+        """A member's update for the open round, signed by it."""
+        fields: dict[str, Any] = {
+            "run": self.now.run,
+            "round": self.current.number,
+            "base": self.now.head,
+            "update": blob(f"update {contributor} {self.current.number}"),
+            "size": 1000,
+            "contributor": contributor,
+        }
+        body = UpdateBody(**(fields | changes))
+        return Update(body=body, signature=sign(SECRETS[contributor if by is None else by], "update", body))
 
     def votes(self, proposal: Proposal, *choices: Choice) -> list[Vote]:
         """One vote for each choice, by the first voters in order."""

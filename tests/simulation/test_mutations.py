@@ -66,7 +66,7 @@ def test_evidence_that_says_the_same_twice(monkeypatch):
 
 
 def test_who_says_two_things_and_gets_away_with_it(monkeypatch):
-    monkeypatch.setattr("protocol.step.with_charge", lambda view, *evidence: view)
+    monkeypatch.setattr("protocol.evidence.with_charge", lambda view, *evidence: view)
     broken({"contradictions are punished"}, setup=LONG)
 
 

@@ -1,4 +1,4 @@
-"""A thousand seeds in every run: five hundred long ones, and as many large and small, calm and not."""
+"""Seeds of every run: five hundred long ones, and a hundred large and small, calm and not."""
 
 import pytest
 
@@ -17,7 +17,7 @@ SETUPS = (
 )
 
 
-@pytest.mark.parametrize("start", range(0, 500, 50))
+@pytest.mark.parametrize("start", range(0, 100, 50))
 def test_nothing_that_must_hold_is_broken(start):
     for seed in range(start, start + 50):
         setup = SETUPS[seed % len(SETUPS)]
